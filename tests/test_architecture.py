@@ -61,7 +61,7 @@ ORDER = """
     workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining
     _density _carried _run _snapshot _stepper _fit _wasap _wassp _own_stepper
-    _evaluating _holding _own_steps _own_loop _keeping _memory trainer units presets
+    _evaluating _memory _holding _own_steps _own_loop _keeping trainer units presets
     datasets._mapping datasets._dataset datasets.* datasets.
     plots._style plots._curves plots._comparison plots._inputs plots._structure plots. info
     boltzmann

@@ -223,7 +223,7 @@ def test_from_dense_is_not_changed_by_its_source():
 
 
 def test_too_large_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(link_counts, "memory_available", lambda: 10 << 20)
+    monkeypatch.setattr(link_counts, "memory_available", lambda swap: 10 << 20)
     with pytest.raises(MemoryError, match=r"the network needs about .* MiB and 10 MiB are available"):
         rw.Sequential([rw.Sparse(100_000, 100_000, epsilon=20)])
     rw.Sequential([rw.Sparse(1000, 1000, epsilon=20)])
@@ -238,7 +238,7 @@ def test_a_full_layer_of_a_million_squared_is_refused():
 
 def test_optimizer_state_is_refused_too(monkeypatch):
     net = rw.Sequential([rw.Sparse(1000, 1000, epsilon=20)])
-    monkeypatch.setattr(link_counts, "memory_available", lambda: 100 << 10)
+    monkeypatch.setattr(link_counts, "memory_available", lambda swap: 100 << 10)
     trainer = rw.Trainer(net, loss="mse", optimizer="adam")
     with pytest.raises(MemoryError, match="the optimizer's state needs about"):
         trainer.fit(np.zeros((2, 1000)), np.zeros((2, 1000)), verbose=0)

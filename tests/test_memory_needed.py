@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import rewire as rw
 import rewire.cli
@@ -114,7 +115,7 @@ def test_what_cannot_fit_is_refused_with_the_batch_that_would(monkeypatch):
     before = trainer.arrays(), trainer.network.nbytes
     with pytest.raises(MemoryError, match="batch_size=128 needs at least .* MiB beside") as error:
         trainer.fit(*data, verbose=0)
-    fits = int(re.search(r"batch_size=(\d+) would fit", str(error.value))[1])
+    fits = int(re.search(r"at most batch_size=(\d+) could fit", str(error.value))[1])
     assert trainer.memory(fits).total <= limit < trainer.memory(fits + 1).total
     assert trainer.step == 0 and trainer.network.nbytes == before[1]
     assert all(np.array_equal(a, before[0][name]) for name, a in trainer.arrays().items())
@@ -122,7 +123,7 @@ def test_what_cannot_fit_is_refused_with_the_batch_that_would(monkeypatch):
     assert trainer.epoch == 1
     limit = trainer._workspace.nbytes // 2  # what a trainer holds it need not get again
     trainer.fit(*data, batch_size=fits, verbose=0)
-    with pytest.raises(MemoryError, match=r"\d+ would fit, and Trainer\(shards=\) computes the parts"):
+    with pytest.raises(MemoryError, match=r"=\d+ could fit, and Trainer\(shards=\) computes the parts"):
         trainer_of(LAYERS["relu"](), optimizer=rw.SGD(0.1, momentum=0.0)).fit(*data, verbose=0)
     limit = 1000
     with pytest.raises(MemoryError, match="not even one sample at a time would fit"):
@@ -137,9 +138,66 @@ def test_parts_of_a_batch_fit_where_it_does_not(monkeypatch):
     data = np.zeros((128, 100), "f4"), np.zeros(128, int)
     whole, cut = trainer_of(LAYERS["relu"]()), trainer_of(LAYERS["relu"](), shards=16)
     monkeypatch.setattr(_memory, "memory_available", lambda swap: cut.memory().total)
-    with pytest.raises(MemoryError, match="would fit"):
+    with pytest.raises(MemoryError, match="could fit"):
         whole.fit(*data, verbose=0)
     cut.fit(*data, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore::rewire.errors.DensityWarning")
+@pytest.mark.parametrize("name", ["relu", "sides", "dense"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_evaluations_and_copies_are_counted_as_they_are_taken(name, listed, monkeypatch):
+    """Also of a sparse X, of which the inputs of a wide first layer are no tile."""
+    made, workspace = [], rw.Sequential.workspace
+    monkeypatch.setattr(rw.Sequential, "workspace", lambda net: made.append(workspace(net)) or made[-1])
+    first = LAYERS[name]()[0]
+    layers = [type(first)(10_000, 100, **({"fan_in": 5} if name != "dense" else {})), *LAYERS[name]()]
+    best, average = rw.EarlyStopping(monitor="val_loss", restore_best=True), rw.WeightAverage()
+    trainer = trainer_of(layers, callbacks=[best, average])
+    call = _memory.Call(40, listed, listed)
+    needs = _memory.needs(trainer, 16, call)
+    assert listed or needs == trainer.memory(16, n_validation=40)
+    X, y = np.zeros((40, 10_000), "f4"), np.zeros(40, int)
+    X = csr_array(X) if listed else X
+    monkeypatch.setattr(_memory, "memory_available", lambda swap: needs.total)  # nobody is refused
+    trainer.fit(X, y, batch_size=16, epochs=2, validation_data=(X, y), verbose=0)
+    tiles, *evaluations = (ws.nbytes for ws in made)
+    assert len(evaluations) == 2
+    assert needs.activations <= tiles and needs.evaluation <= min(evaluations)
+    assert listed or 0.8 * tiles < needs.activations and 0.5 * max(evaluations) < needs.evaluation
+    assert 0.5 * (best.nbytes + average.nbytes) < needs.copies <= best.nbytes + average.nbytes
+
+
+@pytest.mark.parametrize("shards, clip_norm", [(None, None), (None, 1.0), (8, None)])
+def test_what_an_earlier_call_left_is_not_counted_again(shards, clip_norm, monkeypatch):
+    best, average = rw.EarlyStopping(monitor="val_loss", restore_best=True), rw.WeightAverage()
+    optimizer = rw.SGD(1e-4, momentum=0.9, clip_norm=clip_norm)
+    trainer = trainer_of(LAYERS["dense"](), optimizer=optimizer, shards=shards, callbacks=[best, average])
+    data = np.zeros((64, 100), "f4"), np.zeros(64, int)
+
+    def held():
+        tiles = 0 if trainer._workspace is None else trainer._workspace.nbytes
+        return trainer.network.nbytes + tiles + best.nbytes + average.nbytes
+
+    room = held() + 1.5 * trainer.memory(64, n_validation=64).total
+    monkeypatch.setattr(_memory, "memory_available", lambda swap: int(room - held()))
+    for _ in range(3):
+        trainer.fit(*data, batch_size=64, validation_data=data, verbose=0)
+    trainer.optimizer = rw.SGD(1e-4, clip_norm=clip_norm)  # gives back what the other one kept
+    trainer.fit(*data, batch_size=64, validation_data=data, verbose=0)
+    assert trainer.epoch == 4
+
+
+def test_the_best_network_comes_after_the_evaluation_unless_there_is_another(monkeypatch):
+    best = rw.EarlyStopping(monitor="val_loss", restore_best=True)
+    data = np.zeros((64, 100), "f4"), np.zeros(64, int)
+    trainer = trainer_of(LAYERS["relu"](), callbacks=[best])
+    both, one = (_memory.needs(trainer, 8, _memory.Call(64, again=again)) for again in (True, False))
+    assert one.total == both.total - min(both.evaluation, both.copies) < both.total
+    monkeypatch.setattr(_memory, "memory_available", lambda swap: one.total)
+    with pytest.raises(MemoryError, match="training with batch_size=8 needs at least"):
+        trainer.fit(*data, batch_size=8, epochs=2, validation_data=data, verbose=0)
+    trainer.fit(*data, batch_size=8, validation_data=data, verbose=0)
 
 
 def test_the_command_says_so(monkeypatch, capsys):
@@ -155,3 +213,26 @@ def test_what_can_be_swapped_out_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(_resources, "_address_space", lambda: None)
     assert _resources.memory_available() == 100 << 10
     assert _resources.memory_available(swap=True) == 150 << 10
+    texts.clear()
+    trainer = trainer_of(LAYERS["relu"]())
+    texts["/proc/meminfo"] = "MemAvailable:  100 kB\nSwapFree:  5000000 kB\n"
+    assert trainer.memory(32).state > 100 << 10  # there is one count, not another one of the state
+    trainer.fit(np.zeros((32, 100), "f4"), np.zeros(32, int), batch_size=32, verbose=0)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_caches_that_are_in_use_count_where_the_most_is_asked_for(version, monkeypatch):
+    files = {
+        1: ("0:memory:/", "/sys/fs/cgroup/memory", "limit_in_bytes", "usage_in_bytes", "total_"),
+        2: ("0::/", "/sys/fs/cgroup", "max", "current", ""),
+    }
+    group, folder, limit, used, prefix = files[version]
+    stat = "\n".join(f"{prefix}{name} {size}" for name, size in (
+        ("rss", 5), ("inactive_file", 30), ("active_file", 400), ("slab_reclaimable", 100),
+    ))  # fmt: skip
+    texts = {"/proc/self/cgroup": group, f"{folder}/memory.{limit}": "1000", f"{folder}/memory.{used}": "900"}
+    texts[f"{folder}/memory.stat"] = f"inactive_file 7\n{stat}" if prefix else stat
+    monkeypatch.setattr(_resources, "_read", lambda *parts: texts.get("/".join(parts)))
+    monkeypatch.setattr(_resources, "_address_space", lambda: None)
+    assert _resources.memory_available() == 100 + 30
+    assert _resources.memory_available(swap=True) == 100 + 30 + 400 + 100

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, cast
 
 from rewire import _carried, _checks
 from rewire._evaluating import Evaluating
-from rewire._geometry import item_bytes
-from rewire._shards import MOST, levels_of
+from rewire._memory import optimizer_bytes
+from rewire._shards import MOST
+from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.history import History
 from rewire.link_counts import refuse_if_too_large
@@ -106,15 +107,9 @@ class Holding(Evaluating):
         """Fresh optimizer state, unless the layers still hold ours."""
         if self.owns_state():
             return
-        net, item, fields = self.network, item_bytes(self.network.variable_dtype), self.optimizer.fields
-        values = sum(not field.per_slot for field in fields.values())
-        if self.shards is not None and self.shards > 1:
-            values += 1 + levels_of(self.shards)  # gradients, and sums that wait for others
-        elif self.optimizer.clip_norm is not None:
-            values += 1
-        bytes_needed = net.n_params * item * values
-        bytes_needed += 4 * net.nnz * sum(field.per_slot for field in fields.values())
-        refuse_if_too_large(bytes_needed, "the optimizer's state")
+        net, fields = self.network, self.optimizer.fields
+        needed = optimizer_bytes(cast(TrainerLike, self))
+        refuse_if_too_large(needed, "the optimizer's state", swap=True)
         net.trained_by = None  # if memory runs short half way, nobody's state is whole
         for parameter in net.tree.parameters.values():
             parameter.prepare(fields)

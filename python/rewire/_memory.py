@@ -1,8 +1,8 @@
 """What a call of ``fit`` takes of memory, counted before it takes any.
 
-What is counted is certain to be needed, and no more: tiles that layers are known to keep, fields that are not
-there yet. Scratch of kernels, rewiring, and layers of somebody's own come on top. So whoever is refused could
-not have trained; whoever is not may still run short.
+What is counted is certain to be needed, and no more: tiles that layers are known to keep, and fields,
+gradients and copies as far as none of an earlier call are there. Scratch of kernels, rewiring, and layers of
+somebody's own come on top. So whoever is refused could not have trained; whoever is not may still run short.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rewire.layers.weighted import WeightLayer
 from rewire.link_counts import readable
 from rewire.network import Sequential
 
-__all__ = ["Needs", "needs", "refuse_if_short"]
+__all__ = ["Needs", "needs", "optimizer_bytes", "refuse_if_short"]
 
 
 @record
@@ -36,14 +36,14 @@ class Needs:
     state : int
         What optimizer, rule and averages keep for every weight, as far as it is not there yet.
     gradients : int
-        Where all are needed before the optimizer's step: gradients, and sums that wait for those of other
-        shards.
+        Where all are needed before the optimizer's step: gradients, as far as they are not there yet, and
+        sums that wait for those of other shards.
     activations : int
         Of a batch, or of the largest of its shards, on the way forward and backward.
     evaluation : int
         Of the batches of an evaluation after every epoch.
     copies : int
-        Of the network: the best one, or the one with averages for weights.
+        Of the network: the best one, or the one with averages for weights, as far as none is there yet.
     """
 
     state: int
@@ -63,63 +63,96 @@ class Needs:
         return ", ".join(f"{name} {readable(size)}" for name, size in parts.items() if size)
 
 
-def needs(trainer: TrainerLike, batch: int, validation: int = 0, *, listed: bool = False) -> Needs:
-    """What training with batches of so many samples takes, and evaluating so many (0: none).
+@record
+class Call:
+    """What a call of ``fit`` looks at, as far as its memory depends on it.
 
-    ``listed``: inputs are a sparse X, of which only what is not 0 is packed.
+    Attributes
+    ----------
+    validation : int
+        Samples that are evaluated after every epoch; 0: none.
+    listed, validation_listed : bool
+        Inputs may be a sparse X, of which only what is not 0 is packed.
+    again : bool
+        There is more than one epoch, so that evaluations come to stand beside the best network.
     """
+
+    validation: int = 0
+    listed: bool = False
+    validation_listed: bool = False
+    again: bool = True
+
+
+def needs(trainer: TrainerLike, batch: int, call: Call) -> Needs:
+    """What training with batches of so many samples takes."""
     net = trainer.network
-    dtype, evaluation = net.variable_dtype, 0
-    if validation:
-        widths = [*_shared_widths(layer.n_out for layer in net.layers if _uses_shared(layer)), net.n_in]
-        evaluation = _tile_bytes(widths, net.batch_for(validation, None), dtype)
+    evaluation, best, averaged = 0, _best_copy(trainer), 0
+    if call.validation:
+        widths = _shared_widths(layer.n_out for layer in net.layers if _uses_shared(layer))
+        inputs = 0 if call.validation_listed else net.n_in
+        evaluation = _tile_bytes([*widths, inputs], net.batch_for(call.validation, None), net.variable_dtype)
+        averaged = _averaged_copy(trainer)
+    if not call.again:  # tiles are given back before the best network is copied
+        evaluation, best = (evaluation, 0) if evaluation > best else (0, best)
     shard = -(-batch // (trainer.shards or 1))
     return Needs(
-        _state(trainer), _gradients(trainer), _tile_bytes(_step_widths(trainer, listed), shard, dtype),
-        evaluation, _copies(trainer, validates=validation > 0),
+        _state(trainer), _gradients(trainer),
+        _tile_bytes(_step_widths(trainer, call.listed), shard, net.variable_dtype),
+        evaluation, best + averaged,
     )  # fmt: skip
 
 
-def refuse_if_short(
-    trainer: TrainerLike, batch: int, validation: int, *, listed: bool = False, held: int = 0
-) -> None:
-    """MemoryError if :func:`needs` is more than there is, naming the batch size that would fit.
+def refuse_if_short(trainer: TrainerLike, batch: int, call: Call, *, tiles: int = 0) -> None:
+    """MemoryError if :func:`needs` is more than there is, naming the largest batch size that could fit.
 
-    ``held`` bytes of it are held already.
+    ``tiles`` bytes of an earlier call are used again for activations.
     """
     available = memory_available(swap=True)
     if available is None:
         return
 
     def total(size: int) -> int:
-        return needs(trainer, size, validation, listed=listed).total - held
+        found = needs(trainer, size, call)
+        return found.total - min(found.activations, tiles)
 
-    needed = needs(trainer, batch, validation, listed=listed)
-    if needed.total - held <= available:
+    needed = needs(trainer, batch, call)
+    if total(batch) <= available:
         return
     fits = 0
     for bit in reversed(range(batch.bit_length())):  # the largest, bit by bit: a batch takes more than a part
         if fits + (1 << bit) < batch and total(fits + (1 << bit)) <= available:
             fits += 1 << bit
-    cure = f"batch_size={fits} would fit" if fits else "not even one sample at a time would fit"
+    cure = f"at most batch_size={fits} could fit" if fits else "not even one sample at a time would fit"
     if trainer.shards in (None, 1) and batch > 1:
         cure += ", and Trainer(shards=) computes the parts of a batch one after the other"
     raise MemoryError(
         f"training with batch_size={batch} needs at least {readable(needed.total)} beside the network "
-        f"({needed}) and {readable(available + held)} are available: {cure}"
+        f"({needed}) and {readable(available + min(needed.activations, tiles))} are available: {cure}"
     )
 
 
 # --- what stays
 
 
+def optimizer_bytes(trainer: TrainerLike) -> int:
+    """Bytes of the optimizer's state and gradients, as far as they are not there yet."""
+    return max(0, _optimizer_state(trainer)) + _gradients(trainer)
+
+
+def _optimizer_state(trainer: TrainerLike) -> int:
+    """Negative where the state of another optimizer takes more, which is given up."""
+    if trainer.owns_state():
+        return 0
+    found = 0
+    for parameter in trainer.network.tree.parameters.values():
+        found -= sum(parameter.field_bytes(kind) for kind in parameter.fields.values() if kind.state)
+        found += sum(parameter.field_bytes(kind) for kind in trainer.optimizer.fields.values())
+    return found
+
+
 def _state(trainer: TrainerLike) -> int:
-    net, optimizer, rule = trainer.network, trainer.optimizer, trainer.rewiring
-    fresh, found = not trainer.owns_state(), 0
+    net, rule, found = trainer.network, trainer.rewiring, _optimizer_state(trainer)
     for parameter in net.tree.parameters.values():
-        if fresh:
-            found -= sum(parameter.field_bytes(kind) for kind in parameter.fields.values() if kind.state)
-            found += sum(parameter.field_bytes(kind) for kind in optimizer.fields.values())
         if any(isinstance(callback, WeightAverage) for callback in trainer.callbacks):
             kinds = averaged_fields(parameter)
             found += sum(parameter.field_bytes(kinds[name]) for name in kinds if not parameter.has(name))
@@ -133,20 +166,28 @@ def _gradients(trainer: TrainerLike) -> int:
     copies = int(optimizer.clip_norm is not None or not optimizer.in_core or shards > 1)
     copies += levels_of(shards)
     return sum(
-        max(copies, int(q.uses > 1)) * q.packed_size() * item_bytes(q.dtype)
+        max(0, max(copies, int(q.uses > 1)) * q.packed_size() * item_bytes(q.dtype) - q.gradient_bytes())
         for q in trainer.network.tree.parameters.values()
     )
 
 
-def _copies(trainer: TrainerLike, *, validates: bool) -> int:
-    found, parameters = 0, trainer.network.tree.parameters.values()
+def _best_copy(trainer: TrainerLike) -> int:
     kept = trainer.optimizer.fields.values()
-    for callback in trainer.callbacks:
-        if isinstance(callback, EarlyStopping) and callback.restore_best:
-            found += sum(parameter.copy_bytes(kept) for parameter in parameters)
-        if isinstance(callback, WeightAverage) and validates:
-            found += sum(parameter.copy_bytes(()) for parameter in parameters)
-    return found
+    size = sum(parameter.copy_bytes(kept) for parameter in trainer.network.tree.parameters.values())
+    return sum(
+        max(0, size - callback.nbytes)
+        for callback in trainer.callbacks
+        if isinstance(callback, EarlyStopping) and callback.restore_best
+    )
+
+
+def _averaged_copy(trainer: TrainerLike) -> int:
+    size = sum(parameter.copy_bytes(()) for parameter in trainer.network.tree.parameters.values())
+    return sum(
+        max(0, size - callback.nbytes)
+        for callback in trainer.callbacks
+        if isinstance(callback, WeightAverage)
+    )
 
 
 # --- what a batch takes

@@ -193,15 +193,15 @@ def readable(n_bytes: float) -> str:
     return f"{n_bytes:.4g} TiB"
 
 
-def refuse_if_too_large(n_bytes: int, what: str) -> None:
-    """Raise before anything is allocated when ``what`` cannot fit.
+def refuse_if_too_large(n_bytes: int, what: str, *, swap: bool = False) -> None:
+    """Raise before anything is allocated when ``what`` cannot fit, as `memory_available` counts.
 
     Raises
     ------
     MemoryError
         Naming what is needed and what there is.
     """
-    available = memory_available()
+    available = memory_available(swap=swap)
     if available is not None and n_bytes > available:
         raise MemoryError(
             f"{what} needs about {readable(n_bytes)} and {readable(available)} are available; "

@@ -21,7 +21,7 @@ from rewire._fit import Fit
 from rewire._foreign import ForeignAttributes, HintedArguments, hinted
 from rewire._inputs import CsrSource
 from rewire._keeping import Keeping
-from rewire._memory import Needs, needs, refuse_if_short
+from rewire._memory import Call, Needs, needs, refuse_if_short
 from rewire._own_loop import StepResult
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
@@ -269,8 +269,8 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         RuntimeError
             If this network is used elsewhere.
         MemoryError
-            Before training, if it cannot fit into what there is (:meth:`memory`); a batch size that would is
-            named.
+            Before training, if it cannot fit into what there is (:meth:`memory`); the largest batch size
+            that could is named.
 
         Warns
         -----
@@ -323,7 +323,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
                 self, count, verbose > 0 and (comm is None or comm.rank == 0), plan, launched=comm is not None
             )
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
-            self._refuse_if_short(data, validation, cut)
+            self._refuse_if_short(data, validation, cut, epochs)
             self.take_state()
             _carried.refresh_rule(self)
             if self._workspace is None:
@@ -390,16 +390,19 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         717824
         """
         batch_size = _checks.integer("batch_size", batch_size, low=1)
-        return needs(self, batch_size, _checks.integer("n_validation", n_validation, low=0))
+        validation = _checks.integer("n_validation", n_validation, low=0)
+        return needs(self, batch_size, Call(validation))
 
-    def _refuse_if_short(self, data: Samples | Stream, validation: Samples | Stream | None, cut: Cut) -> None:
+    def _refuse_if_short(
+        self, data: Samples | Stream, validation: Samples | Stream | None, cut: Cut, epochs: int
+    ) -> None:
         """MemoryError if a call of ``fit`` is certain to need more memory than there is."""
-        held = 0 if self._workspace is None else self._workspace.nbytes
         samples = 0 if validation is None else 1
         if isinstance(validation, Samples):
             samples = validation.source.n_samples
-        listed = not isinstance(data, Samples) or isinstance(data.source, CsrSource)
-        refuse_if_short(self, cut.batch or 1, samples, listed=listed, held=held)
+        call = Call(samples, _may_be_listed(data), _may_be_listed(validation), epochs > 1)
+        tiles = 0 if self._workspace is None else self._workspace.nbytes
+        refuse_if_short(self, cut.batch or 1, call, tiles=tiles)
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy
@@ -480,6 +483,11 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
     def check_network(self, network: Sequential, optimizer_step: int) -> None:
         """ValueError if fields of a network, this or one to be brought back, do not fit their owners."""
         _carried.check_network(self, network, optimizer_step)
+
+
+def _may_be_listed(data: Samples | Stream | None) -> bool:
+    """Whether inputs may be sparse, so that they are not packed into tiles."""
+    return not isinstance(data, Samples) or isinstance(data.source, CsrSource)
 
 
 def _metrics(given: Any) -> bool:

@@ -79,6 +79,11 @@ class EarlyStopping(Callback):
         self._trainer: weakref.ref[TrainerLike] | None = None  # whose run this is; no copy has it
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the best network that is kept."""
+        return sum(a.nbytes for a in self._best_arrays.values())
+
+    @property
     def _watched(self) -> Watched:
         return Watched("monitor", self.monitor, self.mode)
 

@@ -159,6 +159,11 @@ class WeightAverage(Callback):
             kept = self._kept = now, _averaged(network)
         return kept[1]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the averaged network that is kept."""
+        return 0 if self._kept is None else self._kept[1].nbytes
+
     # --- saving -------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:

@@ -347,6 +347,10 @@ class Parameter:
         """Bytes of :meth:`arrays` with fields of these kinds."""
         raise NotImplementedError
 
+    def gradient_bytes(self) -> int:
+        """Bytes held for a gradient."""
+        raise NotImplementedError
+
     # --- gradients that are kept ------------------------------------------------------------
 
     def hold_gradient(self, hold: bool) -> None:

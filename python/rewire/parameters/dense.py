@@ -242,6 +242,9 @@ class DenseParameter(Parameter):
     def copy_bytes(self, fields: Collection[Field]) -> int:
         return self.field_bytes(Field()) + sum(self.field_bytes(field) for field in fields)
 
+    def gradient_bytes(self) -> int:
+        return 0 if self._room is None else self._room.nbytes
+
     def values_of(self, field: str) -> NDArray[Any]:
         return self._live(field)
 

@@ -379,6 +379,9 @@ class SparseParameter(Parameter):
         weights = self.field_bytes(Field()) + 4 * int(self.core.slots) + 8 * (self.geometry.n_groups + 1)
         return weights + sum(self.field_bytes(field) for field in fields)
 
+    def gradient_bytes(self) -> int:
+        return self.field_bytes(Field()) if GRADIENT in self.core.fields else 0
+
     def values_of(self, field: str) -> NDArray[Any]:
         return self.core.get_field(field)
 
