@@ -1400,8 +1400,8 @@ def test_a_refused_edit_changes_nothing():
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
-    "from_contents in_target_units learn_inputs learn_targets load_batch outputs parts pickled refuse_views "
-    "remade resembles restorable_config restore take_over truth "
+    "from_contents in_target_units learn_inputs learn_targets load_batch outputs parts pickled_arrays "
+    "refuse_views remade resembles restorable_config restore take_over truth "
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
