@@ -2,7 +2,7 @@
 
 ``apart("_scale_runs:lung", width=30_000)`` calls ``lung`` of that module with these keywords and returns its
 dict, with ``peak_bytes`` added. A process that fails (memory, a missing library) gives its last line as
-``error``.
+``error``, and its ``returncode``: of a signal it is minus its number, whatever was printed before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def apart(target: str, *, threads: int = 1, **arguments: Any) -> dict[str, Any]:
     )
     lines = run.stdout.splitlines()
     if run.returncode != 0 or not lines:
-        return {"error": (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]}
+        said = run.stderr.strip().splitlines() or [f"exit code {run.returncode}"]
+        return {"error": said[-1], "returncode": run.returncode}
     return json.loads(lines[-1])
 
 

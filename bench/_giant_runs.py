@@ -52,6 +52,11 @@ def digest(trainer: rw.Trainer) -> str:
     return found.hexdigest()
 
 
+def steps_before_the_kill(samples: int, batch: int) -> int:
+    """Half of those of the epoch in which a process is killed."""
+    return -(-samples // batch) // 2
+
+
 def train(
     *,
     threads: int,
@@ -114,16 +119,20 @@ def go_on(
     stop: bool = False,
     data: str = "fashion-mnist",
 ) -> dict[str, Any]:
-    """Resume the run and learn from more images; with ``stop`` save it half way there and be killed."""
+    """Resume the run and learn from more images; with ``stop`` save it half way there and be killed.
+
+    ``begun``: steps of the epoch that had been made when it was resumed.
+    """
     parts: dict[str, Any] = {}
-    callbacks = [Stopping(file, -(-samples // batch) // 2)] if stop else None
+    callbacks = [Stopping(file, steps_before_the_kill(samples, batch))] if stop else None
     with stage(parts, "resume"):
         trainer = rw.Trainer.resume(file, callbacks=callbacks)
+    begun = trainer.step_in_epoch
     trainer.threads = threads
     X, y = images(data, first, first + samples)
     with stage(parts, "go on"):
         trainer.fit(X, y, batch_size=batch, verbose=0)
-    return {"parts": parts, "digest": digest(trainer), "step": trainer.step}
+    return {"parts": parts, "digest": digest(trainer), "step": trainer.step, "begun": begun}
 
 
 class Stopping(rw.Callback):

@@ -15,11 +15,13 @@ The full size takes 20 GiB of memory, 15 of disk and an hour of two cores: start
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import scale
 from _apart import apart
+from _giant_runs import steps_before_the_kill
 from _report import Report, parser, results, settle
 
 FAN_IN = 10
@@ -41,7 +43,7 @@ def measured(report: Report, part: str, **arguments: Any) -> dict[str, Any]:
 def killed(**arguments: Any) -> dict[str, Any]:
     """Let a process be killed; whether it was."""
     found = apart("_giant_runs:go_on", stop=True, **arguments)
-    return found if found.get("error") != "exit code -9" else {"killed": True}
+    return {"killed": True} if found.get("returncode") == -signal.SIGKILL else found
 
 
 def giant(report: Report, file: Path) -> None:
@@ -62,6 +64,13 @@ def giant(report: Report, file: Path) -> None:
     if end is None or "error" in end:
         raise SystemExit(f"giant: the process that should have been killed ended otherwise: {end}")
     resumed = measured(report, "resumed", function="go_on", **more)
+    asked, begun = steps_before_the_kill(after, batch), resumed["begun"]
+    if straight["begun"] or begun < asked:  # more where a kill had to be repeated: see `Stopping`
+        raise SystemExit(
+            f"giant: the run was resumed after {begun} steps of an epoch instead of {asked}, and straight on "
+            f"after {straight['begun']} instead of 0: a process was killed elsewhere, maybe for want of "
+            f"memory; remove {file} and begin anew"
+        )
 
     table = report.table(
         f"{made['neurons']:,} neurons, {made['links']:,} links, SGD with momentum, SET, {threads} threads: "
@@ -69,7 +78,7 @@ def giant(report: Report, file: Path) -> None:
         ["part", "seconds", "a link and image, ns", "peak, GiB", "disk, GiB"],
     )
     seen = {"train": args.images, "evaluate": args.test, "go on": after}
-    rest = after - batch * (-(-after // batch) // 2)  # after the checkpoint
+    rest = after - batch * begun  # after the checkpoint
     peak = total = 0.0
     for name, cell in (("", made), ("", loaded), (", straight on", straight), (", after the kill", resumed)):
         for part, found in cell["parts"].items():

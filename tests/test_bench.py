@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,11 +21,13 @@ if not BENCH.is_dir():
     pytest.skip("bench/ is not part of what is tested here", allow_module_level=True)
 sys.path.insert(0, str(BENCH))
 
+import _apart  # noqa: E402
 import _clock  # noqa: E402
 import _docs  # noqa: E402
 import _measure  # noqa: E402
 import _networks_readme  # noqa: E402
 import _report  # noqa: E402
+import giant  # noqa: E402
 from _measure import ENOUGH, Call, Figure, Side, SideError, measure  # noqa: E402
 from _report import Report, markdown, options  # noqa: E402
 from targets import TARGETS, load, rows, summary  # noqa: E402
@@ -199,6 +202,47 @@ def test_scripts(folder, name, arguments):
         len(row) == len(table["header"]) for table in saved["tables"] for row in table["rows"]
     )
     assert (folder / f"{name}.md").read_text().startswith(f"# {name}\n")
+
+
+DYING = """
+import os, signal, sys
+def die(threads):
+    print("a warning", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+def fail(threads):
+    raise ValueError("no")
+"""
+
+
+def test_a_process_apart_tells_what_it_died_of(tmp_path, monkeypatch):
+    """Also where it has printed something before."""
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert _apart.apart("dying:die") == {"error": "a warning", "returncode": -9}
+    assert _apart.apart("dying:fail") == {"error": "ValueError: no", "returncode": 1}
+
+
+@pytest.mark.parametrize("begun, straight, fits", [(3, 0, True), (4, 0, True), (0, 0, False), (3, 3, False)])
+def test_the_giant_has_to_be_killed_where_it_was_meant_to(begun, straight, fits, tmp_path):
+    """A process that is killed for want of memory dies of the same signal."""
+    each = {"seconds": 1.0, "peak": 1}
+    parts = {"train": {**each, "rewiring": 1.0}, "save": {**each, "disk": 1}}
+    train = {"parts": parts, "neurons": 10, "links": 10, "bytes": 10, "counted": 1, "loss": 1.0}
+    cells = {
+        "train": train, "evaluate": {"parts": {}, "accuracy": 0.5}, "killed": {"killed": True},
+        "straight on": {"parts": {}, "digest": "a", "begun": straight},
+        "resumed": {"parts": {}, "digest": "a", "begun": begun},
+    }  # fmt: skip
+    shape = {"neurons": 310, "threads": [1], "shards": 2, "micro": 8, "images": 96}
+    report = SimpleNamespace(
+        arguments=SimpleNamespace(**shape, data="digits", test=1), cell=lambda part, run: cells[part],
+        table=lambda title, header: SimpleNamespace(row=lambda *row: None), note=lambda text: None,
+    )  # fmt: skip
+    if fits:
+        giant.giant(report, tmp_path)
+    else:
+        with pytest.raises(SystemExit, match="a process was killed elsewhere, maybe for want of memory"):
+            giant.giant(report, tmp_path)
 
 
 def test_noise_script(folder):
