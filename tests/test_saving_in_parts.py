@@ -195,6 +195,27 @@ def test_what_changes_while_it_is_pickled_is_refused():
     trainer.fit(*data, epochs=1, verbose=0)  # nobody holds it any more
 
 
+class Trains(rw.Callback):
+    """Trains while it is pickled, once."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __getstate__(self):
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return {"act": None}
+
+
+def test_callbacks_are_not_pickled_beside_an_earlier_network():
+    trainer, data = small()
+    trainer.callbacks = [Trains(lambda: trainer.fit(*data, epochs=1, verbose=0))]
+    with pytest.raises(RuntimeError, match="changed while it was pickled"):
+        pickle.dumps(trainer)
+    assert trainer.epoch == 1 and same(pickle.loads(pickle.dumps(trainer)).arrays(), trainer.arrays())
+
+
 def test_values_that_change_while_they_are_pickled_are_refused():
     """Also where nothing but the values tells: through a view, or in a store that another one shares."""
     layers = [rw.Sparse(2000, 500, links=200_000, activation="relu"), rw.Sparse(500, 3, density=0.5)]

@@ -290,9 +290,11 @@ class Keeping(OwnLoop):
         self._refuse_kept("pickle")
         self.network.check_savable()
         return {
+            # With their state: a copy goes on as the original would. No copies, so they are written before
+            # the stores, which refuse to be written once a fit has changed either.
+            "callbacks": self.callbacks,
             "config": self._config_without_callbacks(pickled=True),
             "arrays": {**self._state_arrays(), **network_arrays},
-            "callbacks": self.callbacks,  # with their state: a copy goes on as the original would
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
