@@ -168,18 +168,22 @@ def test_evaluations_and_copies_are_counted_as_they_are_taken(name, listed, monk
     assert 0.5 * (best.nbytes + average.nbytes) < needs.copies <= best.nbytes + average.nbytes
 
 
-@pytest.mark.parametrize("shards, clip_norm", [(None, None), (None, 1.0), (8, None)])
-def test_what_an_earlier_call_left_is_not_counted_again(shards, clip_norm, monkeypatch):
+@pytest.mark.parametrize(
+    "shards, clip_norm, copies, slack",
+    [(None, None, True, 1.5), (None, 1.0, False, 1.1), (8, None, False, 1.4)],
+)
+def test_what_an_earlier_call_left_is_not_counted_again(shards, clip_norm, copies, slack, monkeypatch):
     best, average = rw.EarlyStopping(monitor="val_loss", restore_best=True), rw.WeightAverage()
+    callbacks = [best, average] if copies else []
     optimizer = rw.SGD(1e-4, momentum=0.9, clip_norm=clip_norm)
-    trainer = trainer_of(LAYERS["dense"](), optimizer=optimizer, shards=shards, callbacks=[best, average])
+    trainer = trainer_of(LAYERS["dense"](), optimizer=optimizer, shards=shards, callbacks=callbacks)
     data = np.zeros((64, 100), "f4"), np.zeros(64, int)
 
     def held():
         tiles = 0 if trainer._workspace is None else trainer._workspace.nbytes
         return trainer.network.nbytes + tiles + best.nbytes + average.nbytes
 
-    room = held() + 1.5 * trainer.memory(64, n_validation=64).total
+    room = held() + slack * trainer.memory(64, n_validation=64).total
     monkeypatch.setattr(_memory, "memory_available", lambda swap: int(room - held()))
     for _ in range(3):
         trainer.fit(*data, batch_size=64, validation_data=data, verbose=0)
