@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import rewire as rw
 from rewire import _core
+from rewire._precision import bf16_rounded
 from strategies import groups, random_store, seeds, tiles_of
 
-BF16_EPS = 2.0**-8  # the largest relative error of one rounding
+ROUNDING = 2.0**-8  # the largest relative error of one rounding
 
 
 def rounded(x):
@@ -111,6 +112,17 @@ def test_what_cannot_be_rounded_is_refused(what):
         _core.forward(store._core, x, None, "linear", 0.0, y, None, 1, True)
 
 
+def test_numpy_rounds_as_the_core_does():
+    """All upper halves, with lower halves around those where rounding turns."""
+    upper = np.arange(1 << 16, dtype="u4")[:, None] << 16
+    given = (upper | np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], "u4")).view("f4").ravel()
+    store = rw.WeightStore(n_out=1, n_in=1)
+    store._core.load(np.array([0, 1]), np.array([0], "i4"), np.ones((1, 1), "f4"))
+    x, y = tiles_of(given[:, None]), tiles_of(np.zeros((given.size, 1), "f4"))
+    _core.forward(store._core, x, None, "linear", 0.0, y, None, 1, True)
+    np.testing.assert_array_equal(bf16_rounded(given), y.unpack().ravel())
+
+
 # --- networks --------------------------------------------------------------------------
 
 
@@ -167,7 +179,7 @@ def dense_of(layer):
 def test_rounding_changes_a_network_a_little():
     X, _ = data()
     narrow, wide = chain("bfloat16").predict(X), chain("float32").predict(X)
-    assert 0 < np.abs(narrow - wide).max() < 10 * BF16_EPS * np.abs(wide).max()
+    assert 0 < np.abs(narrow - wide).max() < 10 * ROUNDING * np.abs(wide).max()
 
 
 @pytest.mark.parametrize("rewiring", ["static", "set", {"name": "rigl", "every": {"steps": 2}}], ids=str)
@@ -300,6 +312,57 @@ def test_the_range_is_that_of_bfloat16():
         ValueError, match=r"X must lie within 3.4e\+38, the range of bfloat16.*row 1, column 4"
     ):
         net.predict(X)
+
+
+# --- neurons that are removed ---------------------------------------------------------------
+
+
+def with_silent_neurons(seed=0, dtype="bfloat16"):
+    """A network in which neurons of the first layer have lost their links: what they give is a constant."""
+    layers = [
+        rw.Sparse(23, 30, density=0.3, activation="sigmoid"),
+        rw.Sparse(30, 20, density=0.4, activation="relu"),
+        rw.Sparse(20, 3, density=0.5),
+    ]
+    net, rng = rw.Sequential(layers, seed=seed, dtype=dtype), np.random.default_rng(seed)
+    for layer in net.layers:
+        layer.bias[...] = rng.normal(size=layer.n_out)
+    store = net.layers[0].store
+    rows, cols, _ = store.to_arrays()
+    store.remove(rows[rows < 8], cols[rows < 8])
+    return net
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_constants_are_folded_as_products_round_them(seed):
+    """The biases behind are those sums, in float64: nearer than bfloat16 is."""
+    net, (X, _) = with_silent_neurons(seed), data()
+    layer, before = net.layers[1], net.predict(X)
+    dense, bias = dense_of(layer), layer.bias.copy()
+    constants = 1 / (1 + np.exp(-net.layers[0].bias[:8].astype("f8")))
+    found = rw.remove_neurons(net)
+    assert not set(range(8)) & set(found.kept[0].tolist())
+    folded = bias + rounded(dense[:, :8]).astype("f8") @ rounded(constants.astype("f4"))
+    np.testing.assert_allclose(layer.bias, folded[found.kept[1]], rtol=1e-6, atol=1e-6)
+    # Sums that differ in a last bit of float32 are rounded to either side here and there.
+    np.testing.assert_allclose(net.predict(X), before, rtol=0, atol=8 * ROUNDING)
+
+
+def test_pruning_by_importance_removes_neurons():
+    X, y = data(300)
+    net = rw.Sequential(
+        [
+            rw.Sparse(23, 90, density=0.2, activation="relu"),
+            rw.Sparse(90, 60, density=0.1, activation="relu"),
+            rw.Sparse(60, 5, density=0.3, activation="softmax"),
+        ],
+        dtype="bfloat16",
+    )
+    rule = rw.ImportancePruning(0.2, begin=0.4, every=rw.Epochs(1), rule="set")
+    trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.05, momentum=0.9), rewiring=rule)
+    trainer.fit(X, y, epochs=4, batch_size=64, verbose=0)
+    assert net.layers[0].n_out < 90 and net.layers[1].n_out < 60
+    net.validate()
 
 
 # --- rounded once, or in every product -------------------------------------------------------

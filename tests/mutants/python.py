@@ -239,8 +239,8 @@ MUTANTS = [
     Mutant(
         "bias-forgotten-when-a-constant-is-absorbed",
         "layers/weighted.py",
-        "bias = (self.bias + self.weight.times(values)).astype(self.dtype)",
-        "bias = self.weight.times(values).astype(self.dtype)",
+        "return sums if self.bias is None else self.bias + sums",
+        "return sums",
         "test_neurons.py::test_what_is_left_computes_the_same",
     ),
     Mutant(
@@ -556,6 +556,20 @@ MUTANTS = [
         "test_sparse_inputs.py::test_other_first_layers_get_tiles",
     ),
     # --- bfloat16
+    Mutant(
+        "constants-folded-without-rounding",
+        "layers/weighted.py",
+        "self.weight.times(bf16_rounded(values) if self.weight.rounds else values)",
+        "self.weight.times(values)",
+        "test_bf16.py::test_constants_are_folded_as_products_round_them",
+    ),
+    Mutant(
+        "constants-folded-with-weights-as-they-are-kept",
+        "parameters/sparse.py",
+        "values = bf16_rounded(self.read(field)) if self.rounds else self.read(field)",
+        "values = self.read(field)",
+        "test_bf16.py::test_constants_are_folded_as_products_round_them",
+    ),
     Mutant(
         "auto-goes-on-with-bfloat16",
         "estimators/_base.py",

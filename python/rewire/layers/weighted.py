@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, integer
+from rewire._precision import bf16_rounded
 from rewire._structure import Mask
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.activations import Activation, Bound, Linear, activation
@@ -141,7 +142,11 @@ class WeightLayer(Layer):
     # --- other units ------------------------------------------------------------------------
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
-        """What to call for a change of units: all is computed here, each call is one step for Python."""
+        """What to call for a change of units: all is computed here, each call is one step for Python.
+
+        In bfloat16 outputs are what they were but for rounding: weights and inputs in other units are rounded
+        elsewhere. An offset goes with the weights that its inputs were multiplied by.
+        """
         calls: list[Callable[[], Any]] = []
         if self.bias_parameter is not None:
             calls += self.bias_parameter.rescaled(Rescale(slope=by.slope))
@@ -167,8 +172,13 @@ class WeightLayer(Layer):
     def absorbs(self) -> bool | None:
         return self.has_bias
 
+    def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W values + bias, of operands as the layer's products take them."""
+        sums = self.weight.times(bf16_rounded(values) if self.weight.rounds else values)
+        return sums if self.bias is None else self.bias + sums
+
     def constant(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        sums = self.weight.times(values) if self.bias is None else self.bias + self.weight.times(values)
+        sums = self._sums(values)
         known = np.isfinite(sums)
         tiles = _core.Tiles(self.n_out, 1, _core.tile_size(1, self.dtype), self.dtype)
         tiles.pack(np.where(known, sums, 0.0)[None].astype(self.dtype))
@@ -181,8 +191,7 @@ class WeightLayer(Layer):
     def keep(self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]) -> Narrower:
         found = super().keep(inputs, outputs, values)
         if self.bias is not None and values.any():
-            bias = (self.bias + self.weight.times(values)).astype(self.dtype)
-            found.arrays["bias.values"] = bias[outputs]
+            found.arrays["bias.values"] = self._sums(values).astype(self.dtype)[outputs]
         return found
 
     # --- saving -------------------------------------------------------------------------

@@ -99,6 +99,11 @@ class Parameter:
         raise NotImplementedError
 
     @property
+    def rounds(self) -> bool:
+        """Whether products round their operands to bfloat16."""
+        return False
+
+    @property
     def label(self) -> str:
         """Its name in messages: that of its layer, with its own where that is not the usual one."""
         if self.owner is None:

@@ -16,7 +16,7 @@ from rewire._container import Array, Parts
 from rewire._geometry import Geometry
 from rewire._pickling import StreamedStore
 from rewire._positions import decode
-from rewire._precision import KEPT
+from rewire._precision import KEPT, bf16_rounded
 from rewire._streaming import filled, slot_blocks, store_parts
 from rewire._structure import Mask, Structure
 from rewire.connectivity import Connectivity, Random, Request
@@ -236,7 +236,6 @@ class SparseParameter(Parameter):
 
     @property
     def rounds(self) -> bool:
-        """Whether products round their operands to bfloat16."""
         return self.compute_dtype == "bfloat16"
 
     def forward(
@@ -293,11 +292,15 @@ class SparseParameter(Parameter):
                 self._no_mirror_at = core.generation
 
     def times(self, x: NDArray[np.float64], field: str = "weight") -> NDArray[np.float64]:
-        """W x in float64, shape (n_out,), or the product of a field of one value a link."""
-        if field == "weight":
+        """W x in float64, shape (n_out,), or the product of a field of one value a link.
+
+        W is rounded where products round it; x is taken as it is.
+        """
+        if field == "weight" and not self.rounds:
             return _core.weight_times(self.core, np.ascontiguousarray(x, np.float64))
         rows, cols, _ = self.to_arrays()
-        return np.bincount(rows, self.read(field) * x[cols], self.n_out).astype(np.float64, copy=False)
+        values = bf16_rounded(self.read(field)) if self.rounds else self.read(field)
+        return np.bincount(rows, values * x[cols], self.n_out).astype(np.float64, copy=False)
 
     def magnitudes_in(self) -> NDArray[np.float64]:
         """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
