@@ -417,6 +417,30 @@ class Around(rw.Layer):
         return dx
 
 
+class Clipped(rw.Sparse):
+    """One whose gradient is that of inputs that it clips when they come back."""
+
+    def backward(self, dy, x, p, need_dx):
+        x.array()[...] = np.clip(x.array(), -0.5, 0.5)
+        return super().backward(dy, x, p, need_dx)
+
+
+class ByHand(rw.Layer):
+    """One that multiplies and learns by what a pass offers."""
+
+    def __init__(self, n_in, n_out):
+        self.n_in, self.n_out = n_in, n_out
+        self.weight = rw.SparseParameter(n_in, n_out, density=0.5, group=4)
+
+    def forward(self, x, p):
+        return p.product((self.index, "y"), self.weight, x)
+
+    def backward(self, dy, x, p, need_dx):
+        dx = p.product_back((self.index, "dx"), self.weight, dy) if need_dx else None
+        p.learn_links(self.weight, x, dy)
+        return dx
+
+
 def sparse(n_in, n_out, kind=rw.Sparse, **options):
     return kind(n_in, n_out, density=0.4, **options)
 
@@ -433,6 +457,11 @@ CHAINS = {
     "changed between": lambda: [sparse(23, 40), Doubled(), sparse(40, 40, group=4), sparse(40, 5)],
     "changed after": lambda: [sparse(23, 40, DoubledSparse, group=4), sparse(40, 5, group=1)],
     "changed around": lambda: [sparse(23, 40), Around(40, 30), sparse(30, 5)],
+    "changed beside": lambda: [
+        sparse(23, 8), rw.layers.Concat([sparse(8, 5), rw.layers.Row([Doubled(), sparse(8, 5)])]),
+        sparse(10, 5),
+    ],
+    "changed on the way back": lambda: [sparse(23, 40), sparse(40, 36, Clipped), sparse(36, 5)],
 }  # fmt: skip
 
 
@@ -454,6 +483,40 @@ def test_instructions_for_it_train_the_same_network(chained, learning):
         finally:
             _core.force_isa(before)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("chained", CHAINS)
+def test_a_pass_rounds_once_among_layers_of_the_package_alone(chained):
+    net = rw.Sequential(CHAINS[chained](), dtype="bfloat16")
+    assert net.passing(net.workspace(), training=True).rounds_once == ("changed" not in chained)
+
+
+@pytest.mark.parametrize("last", [ByHand, sparse])
+def test_a_step_that_was_interrupted_leaves_nothing_behind(last, monkeypatch):
+    """In the second layer's dX, when its operands are rounded and its gradient is not handed over yet."""
+    X, y = data(64)
+    made = []
+    for _ in range(2):
+        net = rw.Sequential([sparse(23, 36, group=4), sparse(36, 36), last(36, 5)], dtype="bfloat16")
+        made.append(rw.Trainer(net, loss="cross_entropy"))
+        made[-1].gradients(X, y)
+        made[-1].apply()
+    trainer = made[0]
+    product = rw.SparseParameter.backward_input
+
+    def interrupted(parameter, *args):
+        if parameter is trainer.network.layers[1].weight:
+            raise KeyboardInterrupt
+        return product(parameter, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rw.SparseParameter, "backward_input", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.gradients(2 * X, y)
+    found = [each.gradients(X, y) for each in made]
+    assert found[0] == found[1]
+    for one, another in zip(*(each.network.parameters().values() for each in made), strict=True):
+        assert one.read("gradient").tobytes() == another.read("gradient").tobytes()
 
 
 def test_rounded_tiles_are_of_those_alone():

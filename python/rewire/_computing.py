@@ -128,7 +128,9 @@ class Computing(Assembled):
     ) -> Pass:
         """A pass through this network; ``fused``: the last activation is part of the loss."""
         linear = self.layers[-1] if fused else None
-        return Pass(ws, training=training, step=step, threads=threads, linear=linear)
+        return Pass(
+            ws, training=training, step=step, threads=threads, linear=linear, rounds_once=self.tree.own
+        )
 
     def forward(self, x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
         """Inputs of every layer, and the outputs of the last one at the end; softmax is left out.

@@ -571,6 +571,13 @@ MUTANTS = [
         "test_bf16.py::test_constants_are_folded_as_products_round_them",
     ),
     Mutant(
+        "rounded-once-among-any-layers",
+        "_computing.py",
+        "rounds_once=self.tree.own",
+        "rounds_once=True",
+        "test_bf16.py::test_a_pass_rounds_once_among_layers_of_the_package_alone",
+    ),
+    Mutant(
         "auto-goes-on-with-bfloat16",
         "estimators/_base.py",
         'asked == "auto" and network.dtype in KEPT',

@@ -53,9 +53,9 @@ Fill = Callable[[NDArray[Any]], object]
 #: An activation as the core knows it, its slope, and the tiles that its derivative is taken from.
 Back = tuple[str, float, _core.Tiles]
 
-
-#: Operands of a product, rounded to bfloat16 before.
+#: What x and dy of a gradient have been rounded to before, if at all.
 Operands = tuple[_core.Rounded | None, _core.Rounded | None]
+AS_THEY_ARE: Operands = (None, None)
 
 
 class Updates(dict[tuple[bool, float], _core.Update]):
@@ -96,8 +96,11 @@ def _sum(dy: _core.Tiles, back: Back | None, room: NDArray[Any], threads: int, a
 class Learner(Protocol):
     """What is done with the gradients of parameters in a backward pass."""
 
-    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
-        """The gradient of W is that of y = W x, dy being the gradient for y."""
+    def sparse(
+        self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass,
+        rounded: Operands = AS_THEY_ARE,
+    ) -> None:  # fmt: skip
+        """The gradient of W is that of y = W x, dy being the gradient for y; ``rounded`` is of x and dy."""
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         """The gradient is what ``fill`` writes into memory of the parameter's size, flat and padded."""
@@ -119,14 +122,17 @@ class Apply:
         self._updates = updates
         self.shared = Keep()
 
-    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+    def sparse(
+        self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass,
+        rounded: Operands = AS_THEY_ARE,
+    ) -> None:  # fmt: skip
         if parameter.uses > 1:
-            self.shared.sparse(parameter, x, dy, p)
+            self.shared.sparse(parameter, x, dy, p, rounded)
             return
         update = self._updates[parameter.decays, parameter.rate]
         update.target = parameter.master
         core, scratch, rounds = parameter.core, p.ws.scratch, parameter.rounds
-        _core.backward_update(core, x, dy, update, scratch, p.threads, rounds, p.rounded)
+        _core.backward_update(core, x, dy, update, scratch, p.threads, rounds, rounded)
         parameter.version += 1
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -169,12 +175,15 @@ class Keep:
         """Those that have a gradient, in this order."""
         return [self.there[name] for name in names if name in self.there]
 
-    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+    def sparse(
+        self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass,
+        rounded: Operands = AS_THEY_ARE,
+    ) -> None:  # fmt: skip
         add = parameter.name in self.there
         if not add:
             parameter.hold_gradient(True)
         rounds, scratch = parameter.rounds, p.ws.scratch
-        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, scratch, rounds, p.rounded)
+        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, scratch, rounds, rounded)
         self.there[parameter.name] = parameter
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -211,7 +220,10 @@ class Probe:
     def __init__(self) -> None:
         self.kept: dict[str, tuple[_core.Tiles, _core.Tiles]] = {}
 
-    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+    def sparse(
+        self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass,
+        rounded: Operands = AS_THEY_ARE,
+    ) -> None:  # fmt: skip
         if parameter.uses > 1:
             before = self.kept.get(parameter.name, (None, None))
             self.kept[parameter.name] = _joined(before[0], x), _joined(before[1], dy)
@@ -266,15 +278,16 @@ class Pass:
         shards are through. None: they follow at once.
     watched : bool
         Whether what layers give that are no activation of another one is to last, for somebody who looks on.
-    rounded : tuple of (Rounded or None)
-        What the operands of the gradient that is being handed over, of x and of dy, have been rounded to.
+    rounds_once : bool
+        Whether inputs that a product has rounded to bfloat16 serve the gradient of its weights too. Not where
+        a layer may write into tiles that another one has taken, as one of somebody's may.
     layer : Layer or None
         The one that runs, as far as layers in a row and branches say so.
     """
 
     __slots__ = (
         "_handed", "_learner", "_rounded", "_saved", "_users", "epoch", "first_sample", "keeping", "layer",
-        "linear", "probing", "reports", "rounded", "step", "threads", "training", "watched", "ws",
+        "linear", "probing", "reports", "rounds_once", "step", "threads", "training", "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -288,13 +301,13 @@ class Pass:
         linear: Numbered | None = None,
         learner: Learner | None = None,
         probing: bool = False,
+        rounds_once: bool = False,
     ) -> None:
         self.ws, self.training, self.step, self.threads = ws, training, step, threads
         self.first_sample, self.linear, self.probing = first_sample, linear, probing
-        self.learner = learner
+        self.learner, self.rounds_once = learner, rounds_once
         self.epoch, self.watched, self.keeping = 0, False, training
         self.reports: list[tuple[int, Report]] | None = None
-        self.rounded: Operands = (None, None)
         self.layer: Numbered | None = None
         self._saved: dict[int, Any] = {}
         self._rounded: dict[int, _core.Rounded] = {}  # inputs, by layer
@@ -392,8 +405,13 @@ class Pass:
 
     # --- operands of bfloat16 -------------------------------------------------------------
 
-    def round_inputs(self, layer: Numbered, x: _core.Tiles) -> _core.Rounded:
-        """Inputs rounded to bfloat16: for the layer's product now, and for its gradient in this pass."""
+    def round_inputs(self, layer: Numbered, x: _core.Tiles) -> _core.Rounded | None:
+        """Inputs rounded to bfloat16: for the layer's product now, and for its gradient in this pass.
+
+        None where that is left to the products, each for itself.
+        """
+        if not (self.keeping and self.rounds_once):
+            return None
         found = self._rounded[layer.index] = self.ws.rounded((layer.index, "x"), x, self.threads)
         return found
 

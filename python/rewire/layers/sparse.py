@@ -17,7 +17,7 @@ from rewire.connectivity import Connectivity
 from rewire.initializers import Initializer
 from rewire.layers.base import register_layer
 from rewire.layers.dependence import Narrower, Passage
-from rewire.layers.passing import Pass
+from rewire.layers.passing import AS_THEY_ARE, Pass
 from rewire.layers.weighted import WeightLayer
 from rewire.parameters import SparseParameter
 from rewire.store import WeightStore
@@ -207,22 +207,19 @@ class Sparse(WeightLayer):
         if p.keeping and isinstance(x, _core.SparseInputs):
             self.weight.ready_for_few(x, p.threads)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded
-        scratch, rounds, rounded = p.ws.scratch, self.weight.rounds, None
-        if rounds and p.keeping:
-            rounded = p.round_inputs(self, x)
+        scratch, rounds = p.ws.scratch, self.weight.rounds
+        rounded = p.round_inputs(self, x) if rounds else None
         _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads, rounds, scratch, rounded)
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         self._derive(dy, p)
         dx = None
-        if self.weight.rounds:
-            p.rounded = p.round_gradient(self, dy)
+        rounded = p.round_gradient(self, dy) if self.weight.rounds else AS_THEY_ARE
         if need_dx:
             dx = p.ws.other(self.n_in, dy)
-            self.weight.backward_input(dy, dx, p.ws.batch, p.threads, p.ws.scratch, p.rounded[1])
-        p.taker(self.weight).sparse(self.weight, x, dy, p)
-        p.rounded = None, None
+            self.weight.backward_input(dy, dx, p.ws.batch, p.threads, p.ws.scratch, rounded[1])
+        p.taker(self.weight).sparse(self.weight, x, dy, p, rounded)
         return dx
 
     # --- paths, and neurons that are removed ----------------------------------------------

@@ -21,6 +21,8 @@ from rewire.parameters.base import GRADIENT, take
 
 __all__ = ["Tree"]
 
+PACKAGE = __name__.partition(".")[0]
+
 
 class Tree:
     """What a row of connected layers is made of.
@@ -42,6 +44,8 @@ class Tree:
     connecting : list of list of Parameter
         For each of these, the parameters that make its connections and those of layers inside.
     sparse : list of SparseParameter
+    own : bool
+        Whether all layers are of this package: none of them writes into tiles that another one has taken.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
@@ -58,6 +62,7 @@ class Tree:
         self.weighted = [layer for name, layer in self.layers.items() if name in owners]
         self.connecting = [[q for q in layer.all_parameters() if q.connects] for layer in self.weighted]
         self.sparse = [q for q in self.parameters.values() if isinstance(q, SparseParameter)]
+        self.own = all(type(layer).__module__.partition(".")[0] == PACKAGE for layer in self.layers.values())
         self._plain = all(type(layer).fault is Layer.fault for layer in self.row)
         self._refuse_undeclared()
 
