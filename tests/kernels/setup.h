@@ -72,13 +72,21 @@ static const int32_t LENGTHS[] = { 1,  2,  3,  5,  7,  8,  9,  15, 16,  17,
                                    31, 32, 33, 63, 64, 65, 100, 128, 130 };
 enum { N_LENGTHS = (int)(sizeof LENGTHS / sizeof *LENGTHS), LONGEST = 130 };
 
-/* For every table of both precisions that runs here, but for those that differ from the next one in
- * bfloat16 alone, which bf16.h has. */
-#define FOR_EACH_KERNELS(k)                                                          \
-    for (int d_ = 0, i_ = 0, n_ = 0; d_ < 2; d_++, i_ = 0)                            \
-        for (const rw_kernels *k; i_ < (rw_kernels_list(DTYPES[d_], &n_), n_) &&      \
-                                  (k = rw_kernels_list(DTYPES[d_], &n_)[i_]) != NULL; i_++) \
-            if (!k->bf16)
+/* The table of a precision with number *i or the next one, but for those that differ from it in bfloat16
+ * alone, which bf16.h has; NULL behind the last. */
+static const rw_kernels *kernels_from(rw_dtype dtype, int *i)
+{
+    int n;
+    const rw_kernels *const *list = rw_kernels_list(dtype, &n);
+    while (*i < n && list[*i]->bf16)
+        ++*i;
+    return *i < n ? list[*i] : NULL;
+}
+
+/* For every table of both precisions that runs here. */
+#define FOR_EACH_KERNELS(k)                                                             \
+    for (int d_ = 0, i_ = 0; d_ < 2; d_++, i_ = 0)                                       \
+        for (const rw_kernels *k; (k = kernels_from(DTYPES[d_], &i_)) != NULL; i_++)
 
 /* --- values ----------------------------------------------------------------- */
 
