@@ -426,7 +426,7 @@ cdef extern from "ops/bf16.h" nogil:
         const rw_tiles *rounded_dy
     bint rw_bf16_has_kernels(const rw_kernels *k, const rw_tiles *t)
     rw_status rw_bf16_round(const rw_kernels *k, const rw_tiles *x, rw_tiles *to, const rw_run *run)
-    size_t rw_bf16_room(const rw_store *s, const rw_tiles *tiles)
+    size_t rw_bf16_room(const rw_kernels *k, const rw_store *s, const rw_tiles *tiles, bint rounded)
     int64_t rw_bf16_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy)
     rw_status rw_bf16_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const rw_tiles *rounded,
                               const void *bias, rw_act act, double slope, rw_tiles *y, rw_tiles *z, void *room,

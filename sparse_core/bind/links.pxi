@@ -277,7 +277,7 @@ def link_gradient(Store store not None, Tiles x not None, Tiles dy not None, int
     try:
         store.enter(False)
         try:
-            room = room_of(scratch, store, dy, bf16, None)
+            room = room_of(scratch, store, dy, bf16, are_rounded(&operands), None)
             shape = store.s.slots, store.s.group
             before = fresh(store.s.n_groups + 1, _INT64)
             out = fresh(store.s.slots * store.s.group, _FLOATS[dtype])

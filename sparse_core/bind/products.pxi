@@ -21,9 +21,9 @@ cdef class Scratch:
         cdef int64_t values = (c.rw_bf16_scratch_values if bf16 else c.rw_scratch_values)(k, store.s, dy.t)
         return self.block.reserve(threads * values * c.rw_dtype_size(store.s.field[0].dtype))
 
-    cdef void *room(self, Store store, Tiles tiles) except NULL:
-        """Memory for rounded operands of a product of these."""
-        cdef size_t bytes = c.rw_bf16_room(store.s, tiles.t)
+    cdef void *room(self, Store store, Tiles tiles, bint rounded) except NULL:
+        """Memory for rounded operands of a product of these, but for tiles that are rounded already."""
+        cdef size_t bytes = c.rw_bf16_room(KERNELS[<int>c.RW_F32], store.s, tiles.t, rounded)
         if bytes == 0:
             raise MemoryError(f"could not allocate operands of {tiles.t.batch} samples")
         self.rounded.reserve(bytes)
@@ -103,7 +103,8 @@ cdef void leave_both(Scratch scratch, SparseInputs few) noexcept:
         few.busy = False
 
 
-cdef void *room_of(Scratch scratch, Store store, Tiles tiles, bint bf16, SparseInputs few) except? NULL:
+cdef void *room_of(Scratch scratch, Store store, Tiles tiles, bint bf16, bint rounded,
+                   SparseInputs few) except? NULL:
     """Memory for operands that are to be rounded; NULL where none are."""
     if not bf16:
         return NULL
@@ -111,7 +112,7 @@ cdef void *room_of(Scratch scratch, Store store, Tiles tiles, bint bf16, SparseI
         raise TypeError("products of bfloat16 take tiles, got SparseInputs")
     if store.s.field[0].dtype != c.RW_F32:
         raise TypeError("products of bfloat16 need weights of float32")
-    return scratch.room(store, tiles)
+    return scratch.room(store, tiles, rounded)
 
 
 def forward(Store store not None, x not None, bias, str act, double slope, Tiles y not None, Tiles z,
@@ -138,7 +139,7 @@ def forward(Store store not None, x not None, bias, str act, double slope, Tiles
     try:
         store.enter(False)
         try:
-            room = room_of(scratch, store, y, bf16, few)
+            room = room_of(scratch, store, y, bf16, narrow != NULL, few)
             if few is not None:
                 few.reach(store, threads)
             with nogil:
@@ -169,7 +170,7 @@ def backward_input(Store store not None, Tiles dy not None, Tiles dx not None, i
     try:
         store.enter(False)
         try:
-            room = room_of(scratch, store, dy, bf16, None)
+            room = room_of(scratch, store, dy, bf16, narrow != NULL, None)
             with nogil:
                 if bf16:
                     st = c.rw_bf16_backward_input(k, store.s, dy.t, narrow, dx.t, room, &run)
@@ -200,6 +201,10 @@ cdef c.rw_bf16_operands bf16_operands(x, Tiles dy, tuple rounded, SparseInputs f
     return found
 
 
+cdef bint are_rounded(const c.rw_bf16_operands *of) noexcept:
+    return of.rounded_x != NULL and of.rounded_dy != NULL
+
+
 def backward_update(Store store not None, x not None, Tiles dy not None, Update update not None,
                     Scratch scratch not None, int threads, bint bf16=False, tuple rounded=(None, None)):
     """Weight gradients, straight into one optimizer step. x: Tiles or SparseInputs. ``rounded`` is of x and dy."""
@@ -216,7 +221,7 @@ def backward_update(Store store not None, x not None, Tiles dy not None, Update 
         store.enter(True)
         try:
             scratch.reserve(store, k, dy, threads, bf16)
-            room = room_of(scratch, store, dy, bf16, few)
+            room = room_of(scratch, store, dy, bf16, are_rounded(&operands), few)
             if few is not None:
                 few.reach(store, threads)
             with nogil:
@@ -252,7 +257,7 @@ def backward_weights(Store store not None, x not None, Tiles dy not None, str fi
         try:
             if add:
                 scratch.reserve(store, k, dy, threads, bf16)
-            room = room_of(scratch, store, dy, bf16, few)
+            room = room_of(scratch, store, dy, bf16, are_rounded(&operands), few)
             if few is not None:
                 few.reach(store, threads)
             with nogil:

@@ -33,19 +33,44 @@ static bool add_copy(size_t *bytes, size_t more)
         && rw_add_size(*bytes, whole / RW_ALIGNMENT * RW_ALIGNMENT, bytes);
 }
 
-static size_t operand_bytes(const rw_store *s)
+static size_t operand_bytes(const rw_store *s, rw_dtype dtype)
 {
-    return (size_t)s->top * rw_slot_bytes(&s->field[RW_WEIGHT]); /* the arena has as many */
+    return (size_t)s->top * (size_t)s->group * rw_dtype_size(dtype); /* the arena has as many slots */
 }
 
-size_t rw_bf16_room(const rw_store *s, const rw_tiles *tiles)
+/* What kernels take. */
+static rw_dtype operand_dtype(bool has_kernels) { return has_kernels ? RW_BF16 : RW_F32; }
+
+/* Pairs of weights for dX are two rows of a group. */
+static bool narrows_dx(const rw_kernels *k, const rw_store *s, const rw_tiles *dy)
 {
-    size_t in = rw_tiles_bytes(s->n_in, tiles->batch, tiles->tile, tiles->dtype);
-    size_t out = rw_tiles_bytes(s->n_out, tiles->batch, tiles->tile, tiles->dtype), bytes = 0;
-    if (!in || !out || !add_copy(&bytes, in > out ? in : out))
+    return rw_bf16_has_kernels(k, dy) && s->group > 1;
+}
+
+/* The room of a product of tiles with weights, or with tiles of `others`; never none. 0: too much. */
+static size_t product_room(const rw_tiles *tiles, int32_t features, int32_t others, size_t weights,
+                           rw_dtype dtype, bool rounded)
+{
+    size_t first = rw_tiles_bytes(features, tiles->batch, tiles->tile, dtype), bytes = RW_ALIGNMENT;
+    size_t second = others ? rw_tiles_bytes(others, tiles->batch, tiles->tile, dtype) : 0;
+    if (!first || (others && !second))
         return 0;
-    size_t least = in < out ? in : out, weights = operand_bytes(s); /* a product has two operands */
-    return add_copy(&bytes, least > weights ? least : weights) ? bytes : 0;
+    bool copies = !rounded || dtype != RW_BF16; /* kernels of float32 have no use for what is narrow */
+    bool fits = !copies || (add_copy(&bytes, first) && add_copy(&bytes, second));
+    return fits && add_copy(&bytes, weights) ? bytes : 0;
+}
+
+size_t rw_bf16_room(const rw_kernels *k, const rw_store *s, const rw_tiles *tiles, bool rounded)
+{
+    rw_dtype dtype = operand_dtype(rw_bf16_has_kernels(k, tiles));
+    rw_dtype of_dx = operand_dtype(narrows_dx(k, s, tiles));
+    size_t forward = product_room(tiles, s->n_in, 0, operand_bytes(s, dtype), dtype, rounded);
+    size_t dx = product_room(tiles, s->n_out, 0, operand_bytes(s, of_dx), of_dx, rounded);
+    size_t dw = product_room(tiles, s->n_in, s->n_out, 0, dtype, rounded);
+    if (!forward || !dx || !dw)
+        return 0;
+    size_t most = forward > dx ? forward : dx;
+    return most > dw ? most : dw;
 }
 
 /* The next copy's memory. */
@@ -111,6 +136,8 @@ rw_status rw_bf16_round(const rw_kernels *k, const rw_tiles *from, rw_tiles *to,
 static rw_status rounded_tiles(const rw_kernels *k, const rw_tiles *from, const rw_tiles *rounded,
                                rw_dtype dtype, rw_tiles *to, char **room, const rw_run *run)
 {
+    RW_ASSERT(!rounded || (rounded->n == from->n && rounded->batch == from->batch
+                           && rounded->tile == from->tile));
     if (rounded && rounded->dtype == dtype) {
         *to = *rounded;
         return RW_OK;
@@ -153,8 +180,9 @@ static rw_status rounded_weights(const rw_kernels *k, const rw_store *s, weights
                                  rw_store *to, char **room, const rw_run *run)
 {
     *to = *s;
-    to->field[RW_WEIGHT].data = take_room(room, operand_bytes(s));
-    to->field[RW_WEIGHT].dtype = what == FLOAT32_PRODUCTS ? RW_F32 : RW_BF16;
+    rw_dtype dtype = operand_dtype(what != FLOAT32_PRODUCTS);
+    to->field[RW_WEIGHT].data = take_room(room, operand_bytes(s, dtype));
+    to->field[RW_WEIGHT].dtype = dtype;
     int64_t work = s->slots * s->group;
     round_weights_op r = { .op = rw_op_cut(k, run, s->n_groups, 1, work), .w = rw_rows_of(s),
                            .what = what, .to = to->field[RW_WEIGHT].data };
@@ -193,7 +221,7 @@ rw_status rw_bf16_backward_input(const rw_kernels *k, const rw_store *s, const r
     RW_ASSERT(rw_is_tiles(dy) && rw_is_tiles(dx) && rw_is_run(run) && room);
     if (!fits(k, s, dx, dy))
         return RW_ESHAPE;
-    bool has = rw_bf16_has_kernels(k, dy) && s->group > 1; /* pairs are two rows of a group */
+    bool has = narrows_dx(k, s, dy);
     rw_kernels of = has ? narrow_kernels(k) : *k;
     rw_tiles gradients;
     rw_store weights;

@@ -5,12 +5,12 @@
  * that is kept stays float32: weights, an optimizer's state, biases, what layers hand on. So each function
  * is the one of layer.h or gradient.h whose name it carries, of rounded operands. That is what it calls,
  * and the definition on every machine; where an instruction set has products of its own for bfloat16
- * (kernels_bf16.h), results have the same bits. The product of two such numbers is exact in float32: a
+ * (kernels_bf16.h), results have the same bits, but for the sign of a zero in a weight gradient. The product of two such numbers is exact in float32: a
  * multiply-add has one rounding whether a set fuses it or not, as long as it lies above 1e-38.
  *
  * Rounded copies are made anew in every call, in `room` of the caller's: O(links + activations) beside
- * O(links * batch). No copy of weights can ever be older than what it was made of. Copies of activations may
- * be made once for several calls (rw_bf16_round), by a caller who knows that these have not changed.
+ * O(links * batch). No copy of weights can ever be older than what it was made of. Copies of activations
+ * may be made once for several calls (rw_bf16_round), by a caller who knows that these have not changed.
  *
  * All is of float32: RW_ESHAPE for a store or tiles of float64. Long calls poll as layer.h says. */
 #ifndef RW_BF16_H
@@ -26,8 +26,8 @@ bool rw_bf16_has_kernels(const rw_kernels *k, const rw_tiles *t);
 rw_status rw_bf16_round(const rw_kernels *k, const rw_tiles *from, rw_tiles *to, const rw_run *run);
 
 /* Bytes of room, from rw_alloc, that a call works in with batches as `tiles` has them, of any number of
- * features; 0 when they are too many. */
-size_t rw_bf16_room(const rw_store *s, const rw_tiles *tiles);
+ * features; 0 when they are too many. `rounded`: the call is given what rw_bf16_round has made of its tiles. */
+size_t rw_bf16_room(const rw_kernels *k, const rw_store *s, const rw_tiles *tiles, bool rounded);
 
 /* As rw_scratch_values. */
 int64_t rw_bf16_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy);
