@@ -13,7 +13,11 @@
  * kernels of float32, of operands rounded before, whatever a NaN carries beside being one. A tile has
  * whole blocks; cols are whole blocks too. A slot's weights lie where those of float32 do, at half the bytes.
  *
- * Subnormal operands and results are zero, as they are in tasks (par.h). */
+ * A zero in dW may have another sign: padding is multiplied in whole blocks, and its +0 makes a lane +0 in
+ * which all products are so small that they are -0.
+ *
+ * Subnormal operands and results are zero: the instruction has it so, and kernels of float32 because they run
+ * in tasks alone, in which par.h has subnormal numbers flushed. */
 #ifndef RW_KERNELS_BF16_H
 #define RW_KERNELS_BF16_H
 
