@@ -16,7 +16,7 @@ from rewire._assembled import Assembled
 from rewire._geometry import item_bytes
 from rewire._inputs import CsrSource, Source, as_source
 from rewire._moments import quiet
-from rewire._precision import LARGEST
+from rewire._precision import KEPT, LARGEST
 from rewire._targets import Targets, Truth
 from rewire.activations import Softmax
 from rewire.layers import Pass
@@ -95,10 +95,11 @@ class Computing(Assembled):
         if bad.any():
             at, column = divmod(int(np.argmax(bad)), self.n_in)
             value, what = x[at, column], "" if s is None else " once it is standardised,"
-            cure = "; a network of float64 takes more" if self.dtype != "float64" else ""
+            more = next((kind for kind in KEPT if np.abs(z[at, column]) <= LARGEST[kind]), None)
+            cure = "" if more is None else f"; a network of {more} takes more"
             raise ValueError(
-                f"{source.name} must lie within {limit:.2g}, the range of {self.dtype},{what} "
-                f"got {value:g} in row {rows[at]}, column {column}{cure}"
+                f"{source.name} must lie within {limit:.6g}, the range of {self.dtype},{what} "
+                f"got {value:.6g} in row {rows[at]}, column {column}{cure}"
             )
         return z
 
@@ -119,7 +120,7 @@ class Computing(Assembled):
         row = rows[finite.all(axis=1).argmin() :][:1]
         column = int(np.abs(self._inputs(source, row)[0]).argmax())
         raise ValueError(
-            f"{source.name} makes outputs overflow {self.dtype} in row {row[0]}, "
+            f"{source.name} makes outputs overflow {self.variable_dtype} in row {row[0]}, "
             f"whose largest value is {source.rows(row)[0, column]:g} in column {column}"
         )
 
