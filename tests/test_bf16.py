@@ -306,12 +306,30 @@ def test_a_parameter_may_keep_a_dtype_of_its_own():
 
 def test_the_range_is_that_of_bfloat16():
     net = chain("bfloat16")
-    X, _ = data(3)
-    X[1, 4] = 3.4e38
-    with pytest.raises(
-        ValueError, match=r"X must lie within 3.4e\+38, the range of bfloat16.*row 1, column 4"
-    ):
-        net.predict(X)
+    X = data(3)[0].astype("f8")
+    words = r"X must lie within 3.38953e\+38, the range of bfloat16, got {} in row 1, column 4; a network of {} "
+    for value, shown, kind in ((3.395e38, r"3.395e\+38", "float32"), (1e39, r"1e\+39", "float64")):
+        X[1, 4] = value
+        with pytest.raises(ValueError, match=words.format(shown, kind)):
+            net.predict(X)
+
+
+def test_outputs_overflow_the_float32_that_they_are_of():
+    net = rw.Sequential([rw.Sparse(2, 1, density=1.0, init=2.0)], dtype="bfloat16")
+    with pytest.raises(ValueError, match="X makes outputs overflow float32 in row 1"):
+        net.predict(np.array([[1.0, 1.0], [3e38, 3e38]]))
+
+
+def test_what_was_pickled_before_computes_in_its_dtype():
+    net = rw.Sequential([rw.Sparse(4, 3, density=1.0), rw.Dense(3, 2)], dtype="float64")
+    for made in (*net.parameters().values(), rw.SparseParameter(4, 3, density=1.0)):
+        state = {name: value for name, value in made.__getstate__().items() if name != "compute_dtype"}
+        twin = type(made).__new__(type(made))
+        twin.__setstate__(pickle.loads(pickle.dumps(state)))
+        assert twin.compute_dtype == twin.dtype
+    layer = rw.Sequential([rw.Sparse(4, 3, density=1.0)]).layers[0]
+    del layer.compute_dtype
+    assert pickle.loads(pickle.dumps(layer)).compute_dtype == "float32"
 
 
 # --- neurons that are removed ---------------------------------------------------------------

@@ -86,7 +86,7 @@ class Layer(HintedArguments, Dependence):
     name: str = ""
     network_seed: int
     dtype: str
-    compute_dtype: str
+    compute_dtype: str = "float32"  # of a layer that was pickled by itself before it had one
     activation: Activation = Linear()
     input_gain: float = 1.0
     branches: ClassVar[bool] = False  # whether layers in a list among its arguments stand beside each other

@@ -91,6 +91,9 @@ class Parameter:
         self.owner: Owner | None = None
         self._derived: dict[str, tuple[tuple[int, ...], Any]] = {}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"compute_dtype": state["dtype"]} | state)  # older pickles have one dtype for both
+
     # --- life in a network --------------------------------------------------------------
 
     @property

@@ -146,7 +146,7 @@ class DenseParameter(Parameter):
         return {**vars(self), "_room": None, "_gradient": None, "_view": None, "_derived": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        super().__setstate__(state)
         if self.padded is not None:  # copies need not be aligned
             values, fields = self.padded, self.state
             self._allocate()

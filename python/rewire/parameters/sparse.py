@@ -207,7 +207,7 @@ class SparseParameter(Parameter):
         return own | {"_derived": {}, "_no_mirror_at": -1, "_lived": (-1, 0)}  # of the store's generations
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        super().__setstate__(state)
         if self.built:
             self._hold(self.store)
 
