@@ -14,6 +14,7 @@ from rewire.losses import Truth
 from rewire.losses.base import KINDS
 from rewire.parameters.sparse import PATIENCE
 from rewire.units import Unit
+from strategies import ISAS
 
 STEP = 1e-6  # of the differences
 BOUND = 1e-6  # relative to the larger of 1 and the gradient
@@ -252,7 +253,7 @@ def test_mirror_and_scatter_give_the_same_bits():
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("isa", _core.isa_available())
+@pytest.mark.parametrize("isa", ISAS)
 def test_every_instruction_set(isa):
     before = _core.force_isa(isa)
     try:

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewire import WeightStore, _core
-from strategies import dtypes, groups, random_store, seeds, tiles_of
+from strategies import ISAS, dtypes, groups, random_store, seeds, tiles_of
 
-ISAS = _core.isa_available()
 # Around the lane counts (4, 8, 16), twice and four times that, and tiles of 32 and 64.
 lengths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 200])
 tile_sizes = st.sampled_from([1, 2, 4, 8, 16, 32, 64])
