@@ -47,6 +47,7 @@ class Sequential(ForeignAttributes, Computing):
         gradients, are rounded to bfloat16, and their sums are of float32. All that is kept is of float32:
         weights, the optimizer's state, biases, outputs, files. `Dense` layers and those without weights
         compute in float32, and so do rules that look at the gradients of links that are not there.
+        A sparse X is unpacked, to the time and memory of a dense one: leave it at float32 where X is wide.
 
     Attributes
     ----------
