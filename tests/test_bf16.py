@@ -190,6 +190,20 @@ def test_bits_do_not_depend_on_threads(rewiring):
     assert len({nets[0].predict(X, threads=threads).tobytes() for threads in (1, 2, 4, 8)}) == 1
 
 
+def test_gradients_of_two_calls_add_up():
+    X, y = data(100)
+    found = []
+    for times in (1, 2):
+        net = rw.Sequential([rw.Sparse(23, 37, density=0.3, group=2), rw.Sparse(37, 5)], dtype="bfloat16")
+        trainer = rw.Trainer(net, loss="cross_entropy")
+        for _ in range(times):
+            trainer.gradients(X, y)
+        found.append([p.read("gradient") for p in net.parameters().values()])
+    for one, twice in zip(*found, strict=True):
+        np.testing.assert_array_equal(2 * one, twice)
+        assert one.any()
+
+
 def test_a_sample_does_not_see_its_batch():
     net, (X, _) = chain("bfloat16"), data(190)
     whole = net.predict(X)
@@ -307,7 +321,7 @@ def test_a_parameter_may_keep_a_dtype_of_its_own():
 def test_the_range_is_that_of_bfloat16():
     net = chain("bfloat16")
     X = data(3)[0].astype("f8")
-    words = r"X must lie within 3.38953e\+38, the range of bfloat16, got {} in row 1, .*; a network of {} takes"
+    words = r"X must lie within 3.38953e\+38, the range of bfloat16, got {} in row 1, .* a network of {}"
     for value, shown, kind in ((3.395e38, r"3.395e\+38", "float32"), (1e39, r"1e\+39", "float64")):
         X[1, 4] = value
         with pytest.raises(ValueError, match=words.format(shown, kind)):

@@ -112,6 +112,7 @@ int main(int argc, char **argv)
     RUN(test_bf16_keeps_the_sign_of_a_zero);
     RUN(test_bf16_of_products_too_small);
     RUN(test_bf16_takes_no_room_for_what_is_rounded);
+    RUN(test_a_poll_can_stop_products_of_bf16);
     RUN(test_bf16_of_an_empty_layer);
     RUN(test_bf16_refuses);
 

@@ -127,6 +127,7 @@ static void run_rounded(const rw_kernels *k, bf16_case *c)
     CHECK_STATUS(rw_forward(k, narrow, x, c->bias, RW_ACT_RELU, 0, c->y, NULL, &ALONE), RW_OK);
     CHECK_STATUS(rw_backward_input(k, narrow, dy, c->dx, &ALONE), RW_OK);
     CHECK_STATUS(rw_backward_weights(k, c->s, x, dy, c->grad, false, NULL, &ALONE), RW_OK);
+    CHECK_STATUS(rw_backward_weights(k, c->s, x, dy, c->grad, true, scratch, &ALONE), RW_OK);
     CHECK_STATUS(rw_backward_update(k, c->s, x, dy, &u, scratch, &ALONE), RW_OK);
     rw_tiles_free(dy);
     rw_tiles_free(x);
@@ -186,6 +187,7 @@ static void run_bf16(const rw_kernels *k, bf16_case *c, bool once, int threads)
     CHECK_STATUS(rw_bf16_backward_input(k, c->s, c->dy, dy, c->dx, room, &run), RW_OK);
     CHECK_STATUS(rw_bf16_backward_weights(k, c->s, &of, c->grad, false, NULL, room, &run), RW_OK);
     check_packed(k, c, &of, room, &run);
+    CHECK_STATUS(rw_bf16_backward_weights(k, c->s, &of, c->grad, true, scratch, room, &run), RW_OK);
     CHECK_STATUS(rw_bf16_backward_update(k, c->s, &of, &u, scratch, room, &run), RW_OK);
     rw_tiles_free(dy);
     rw_tiles_free(x);
@@ -346,6 +348,41 @@ static void test_bf16_of_products_too_small(void)
             rw_tiles_free(x);
             rw_store_free(s);
         }
+}
+
+/* 1.5 * 10^8 multiply-adds: more than a poll lies in between. */
+static void test_a_poll_can_stop_products_of_bf16(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    rw_store *s = store_of(3300, 1000, 2, 2, RW_F32);
+    int32_t grad = add_field(s, "grad");
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
+    rw_tiles *x = tiles_of(3, 1000, 256, 64, RW_F32), *dx = tiles_copy(x);
+    rw_tiles *dy = tiles_of(4, 3300, 256, 64, RW_F32), *y = tiles_copy(dy);
+    rw_bf16_operands of = { .x = x, .dy = dy };
+    size_t bytes = (size_t)rw_bf16_scratch_values(k, s, dy) * sizeof(float), size = rw_bf16_room(k, s, x, false);
+    void *scratch = rw_alloc(bytes), *room = rw_alloc(size);
+    REQUIRE(scratch && room);
+    for (int i = 0; i < PATIENCES; i++)
+        for (int op = 0; op < 5; op++) {
+            int left = PATIENCE[i];
+            rw_run run = { 1, count_poll, &left };
+            rw_status found =
+                op == 0   ? rw_bf16_forward(k, s, x, NULL, NULL, RW_ACT_LINEAR, 0, y, NULL, room, &run)
+                : op == 1 ? rw_bf16_backward_input(k, s, dy, NULL, dx, room, &run)
+                : op == 2 ? rw_bf16_backward_weights(k, s, &of, grad, false, NULL, room, &run)
+                : op == 3 ? rw_bf16_backward_weights(k, s, &of, grad, true, scratch, room, &run)
+                          : rw_bf16_backward_update(k, s, &of, &u, scratch, room, &run);
+            CHECK_STATUS(found, PATIENCE[i] ? RW_OK : RW_EINTR);
+            CHECK(left < PATIENCE[i]);
+        }
+    rw_free(room, size);
+    rw_free(scratch, bytes);
+    rw_tiles_free(y);
+    rw_tiles_free(dy);
+    rw_tiles_free(dx);
+    rw_tiles_free(x);
+    rw_store_free(s);
 }
 
 /* Room for tiles is not taken where they are rounded already, and float32 takes twice as much. */
