@@ -380,6 +380,13 @@ def test_constants_are_folded_as_products_round_them(seed):
     np.testing.assert_allclose(net.predict(X), before, rtol=0, atol=8 * ROUNDING)
 
 
+def test_the_affine_map_of_a_layer_has_the_weights_that_are_multiplied():
+    layer = chain("bfloat16").layers[0]
+    rows, cols, weights = layer.affine_at(data()[0][0].astype("f8"), final=True)[:3]
+    dense = rounded(dense_of(layer))
+    np.testing.assert_array_equal(weights, dense[rows, cols])
+
+
 def test_pruning_by_importance_removes_neurons():
     X, y = data(300)
     net = rw.Sequential(

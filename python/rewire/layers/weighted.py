@@ -129,6 +129,8 @@ class WeightLayer(Layer):
 
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
         rows, cols, weights = self.weight.to_arrays()
+        if self.weight.rounds:
+            weights = bf16_rounded(weights)
         offset = np.zeros(self.n_out) if self.bias is None else self.bias.astype(np.float64)
         slopes, pieces = np.ones(self.n_out), NONE
         if self.bound.code != "linear" and not final:
