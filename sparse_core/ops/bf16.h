@@ -1,12 +1,13 @@
 /* bf16.h -- products of a layer whose operands are rounded to bfloat16.
  *
- * What goes into a product, be it a weight, an activation or a gradient, is rounded to bfloat16 (8 bits
- * of precision, the range of float32) to nearest even, subnormal numbers to zero; a sum is float32. All
- * that is kept stays float32: weights, an optimizer's state, biases, what layers hand on. So each function
- * is the one of layer.h or gradient.h whose name it carries, of rounded operands. That is what it calls,
- * and the definition on every machine; where an instruction set has products of its own for bfloat16
- * (kernels_bf16.h), results have the same bits, but for the sign of a zero in a weight gradient. The product of two such numbers is exact in float32: a
- * multiply-add has one rounding whether a set fuses it or not, as long as it lies above 1e-38.
+ * What goes into a product, be it a weight, an activation or a gradient, is rounded to bfloat16 (8 bits of
+ * precision, the range of float32) to nearest even, subnormal numbers to zero; a sum is float32. All that
+ * is kept stays float32: weights, an optimizer's state, biases, what layers hand on. So each function is
+ * the one of layer.h or gradient.h whose name it carries, of rounded operands. That is what it calls, and
+ * the definition on every machine; where an instruction set has products of its own for bfloat16
+ * (kernels_bf16.h), results have the same bits, but for the sign of a zero in a weight gradient. The
+ * product of two such numbers is exact in float32: a multiply-add has one rounding whether a set fuses it
+ * or not, as long as it lies above 1e-38.
  *
  * Rounded copies are made anew in every call, in `room` of the caller's: O(links + activations) beside
  * O(links * batch). No copy of weights can ever be older than what it was made of. Copies of activations
@@ -26,7 +27,7 @@ bool rw_bf16_has_kernels(const rw_kernels *k, const rw_tiles *t);
 rw_status rw_bf16_round(const rw_kernels *k, const rw_tiles *from, rw_tiles *to, const rw_run *run);
 
 /* Bytes of room, from rw_alloc, that a call works in with batches as `tiles` has them, of any number of
- * features; 0 when they are too many. `rounded`: the call is given what rw_bf16_round has made of its tiles. */
+ * features; 0 when they are too many. `rounded`: a call is given what rw_bf16_round has made of its tiles. */
 size_t rw_bf16_room(const rw_kernels *k, const rw_store *s, const rw_tiles *tiles, bool rounded);
 
 /* As rw_scratch_values. */

@@ -360,7 +360,8 @@ static void test_a_poll_can_stop_products_of_bf16(void)
     rw_tiles *x = tiles_of(3, 1000, 256, 64, RW_F32), *dx = tiles_copy(x);
     rw_tiles *dy = tiles_of(4, 3300, 256, 64, RW_F32), *y = tiles_copy(dy);
     rw_bf16_operands of = { .x = x, .dy = dy };
-    size_t bytes = (size_t)rw_bf16_scratch_values(k, s, dy) * sizeof(float), size = rw_bf16_room(k, s, x, false);
+    size_t bytes = (size_t)rw_bf16_scratch_values(k, s, dy) * sizeof(float);
+    size_t size = rw_bf16_room(k, s, x, false);
     void *scratch = rw_alloc(bytes), *room = rw_alloc(size);
     REQUIRE(scratch && room);
     for (int i = 0; i < PATIENCES; i++)
