@@ -310,3 +310,27 @@ def test_signals_end_it_and_nothing_is_written(run, data, monkeypatch, command, 
     found = run(*command, "--data", data, "--out", out, "--json", data.parent / "j")
     assert found[0] == code and found[2] == f"rewire {command[0]}: {word}\n"
     assert [path.name for path in data.parent.iterdir()] == [data.name]
+
+
+def test_a_test_set_beyond_the_training_set_is_cut_aloud(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X, X_test = rng.random((40, 6)), np.vstack([rng.random((8, 6)), [[-5.0] * 6], [[14.0] * 6]])
+    data, out = tmp_path / "unit.npz", tmp_path / "codes.npz"
+    np.savez(data, X=X, y=np.arange(40) % 2, X_test=X_test, y_test=np.arange(10) % 2)
+    given = [*MODELS["rbm"], "--data", str(data), "--out", str(out)]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    assert "12 values of the test set that lie beyond 0 to 1" in said and "brought to" not in said
+    np.savez(data, X=X, y=np.arange(40) % 2, X_test=np.clip(X_test, 0, 1), y_test=np.arange(10) % 2)
+    codes = np.load(out)["X_test"]
+    assert main(given) == 0
+    assert np.array_equal(np.load(out)["X_test"], codes) and "cut" not in capsys.readouterr().out
+
+
+def test_no_targets_are_learnt_by_an_autoencoder_of_a_file(tmp_path, capsys):
+    saved = str(tmp_path / "coder.st")
+    given = [*MODELS["autoencoder"], "--data", "digits"]
+    assert main([*given, "--out", str(tmp_path / "codes.npz"), "--save", saved]) == 0
+    for command in (["train", "--resume", saved, "--data", "digits"], ["eval", saved, "--data", "digits"]):
+        assert main(command) == 2
+        assert "holds an autoencoder, which learns without targets" in capsys.readouterr().err

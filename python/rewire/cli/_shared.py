@@ -32,7 +32,7 @@ from rewire.trainer import Trainer
 __all__ = [
     "INTERRUPTED", "STANDARDISED", "UsageError", "align", "archive", "check_outputs", "data_record",
     "environment", "known_data", "layer_rows", "load_data", "loss_name", "network_record", "read_json",
-    "refuse_data", "refuse_energies", "rerun_with_blas_threads", "saved_network", "sized", "tell",
+    "refuse_data", "refuse_untargeted", "rerun_with_blas_threads", "saved_network", "sized", "tell",
     "until_signal", "usage", "use_threads",
 ]  # fmt: skip
 
@@ -67,14 +67,19 @@ def saved_network(contents: Contents) -> Sequential:
     return Sequential.from_contents(contents)
 
 
-def refuse_energies(contents: Contents) -> None:
-    """UsageError for a Boltzmann machine: it has no targets, and would take a data set's for signs."""
+def refuse_untargeted(contents: Contents) -> None:
+    """UsageError for what learns without targets: it would take a data set's for signs, or for features."""
     said = contents.config.get("loss") if contents.kind == "trainer" else None
-    if isinstance(said, dict) and said.get("name") == Contrast.name:
-        raise UsageError(
-            f"{contents.path} holds a Boltzmann machine, which learns without targets: "
-            "rewire.SparseBernoulliRBM trains and measures it"
-        )
+    energies = isinstance(said, dict) and said.get("name") == Contrast.name
+    for model, estimator, found in (
+        ("a Boltzmann machine", "SparseBernoulliRBM", energies),
+        ("an autoencoder", "SparseDenoisingAutoencoder", contents.notes.get("model") == "autoencoder"),
+    ):
+        if found:
+            raise UsageError(
+                f"{contents.path} holds {model}, which learns without targets: rewire.{estimator} trains and "
+                "measures it"
+            )
 
 
 def use_threads(threads: int | None) -> None:

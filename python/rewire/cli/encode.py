@@ -58,6 +58,9 @@ def _run(arguments: Namespace) -> int:
     scaler = _scaler(samples.X) if machine else None
     parts = {"train": samples.X, "test": samples.X_test}
     parts = {part: _scaled(X, scaler) for part, X in parts.items() if X is not None}
+    cut = 0
+    if machine and "test" in parts:
+        parts["test"], cut = _cut(parts["test"])
 
     begin = time.perf_counter()
     with usage(), learning():
@@ -69,7 +72,7 @@ def _run(arguments: Namespace) -> int:
     if arguments.save is not None:
         # Whoever loads the file gives it features as they come.
         model.network_.standardizer = scaler if machine else _units(model)
-        model.trainer_.save(arguments.save, notes={"data": arguments.data})
+        model.trainer_.save(arguments.save, notes={"data": arguments.data, "model": arguments.model})
     write_samples(arguments.out, codes["train"], codes.get("test"), samples)
 
     rows = model.trainer_.history.epochs
@@ -81,6 +84,7 @@ def _run(arguments: Namespace) -> int:
         "batch_size": model.batch_size,
         "seed": model.random_state,
         "scaled": scaler is not None,
+        "cut": cut,
         "codes": codes["train"].shape[1],
         "pseudo_likelihood" if machine else "reconstructed": measured,
         "loss": {"per_epoch": {"train": [row["loss"] for row in rows]}},
@@ -111,11 +115,18 @@ def _row(found: Any) -> NDArray[np.float64]:
 
 
 def _scaled(X: Any, scaler: Standardizer | None) -> Any:
-    """Samples as they are learnt from; in the test set there may be values beyond those of training."""
+    """Samples in the units that are learnt from."""
     if scaler is None:
         return X
-    dense = np.asarray(X.toarray() if hasattr(X, "toarray") else X, np.float64)
-    return np.clip(scaler.apply(dense), 0.0, 1.0)
+    return scaler.apply(np.asarray(X.toarray() if hasattr(X, "toarray") else X, np.float64))
+
+
+def _cut(X: Any) -> tuple[Any, int]:
+    """Samples within [0, 1], and how many of their values were beyond: no training has seen such."""
+    beyond = int((X < 0).sum() + (X > 1).sum())
+    if not beyond:
+        return X, 0
+    return np.clip(X.toarray() if hasattr(X, "toarray") else X, 0.0, 1.0), beyond
 
 
 def _units(model: Any) -> Standardizer | None:
@@ -129,6 +140,8 @@ def _units(model: Any) -> Standardizer | None:
 def _report(record: dict[str, Any], arguments: Namespace) -> None:
     if record["scaled"]:
         print("inputs    every feature brought to 0 to 1 by its least and largest value in training")
+    if record["cut"]:
+        print(f"cut       {record['cut']:,} values of the test set that lie beyond 0 to 1")
     for name, label in (("pseudo_likelihood", "pseudo-likelihood"), ("reconstructed", "reconstructed")):
         if name in record:
             figures = (f"{part} {value:.4f}" for part, value in record[name].items())

@@ -18,7 +18,7 @@ from rewire.cli._shared import (
     layer_rows,
     load_data,
     loss_name,
-    refuse_energies,
+    refuse_untargeted,
     saved_network,
     use_threads,
 )
@@ -30,7 +30,7 @@ def run(arguments: Namespace) -> int:
     check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
     use_threads(arguments.threads)
     with files.opened(arguments.file) as contents:
-        refuse_energies(contents)
+        refuse_untargeted(contents)
         network = saved_network(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
     loss = contents.config["loss"] if contents.kind == "trainer" else None

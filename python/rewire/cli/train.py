@@ -37,7 +37,7 @@ from rewire.cli._shared import (
     known_data,
     load_data,
     network_record,
-    refuse_energies,
+    refuse_untargeted,
     sized,
     tell,
     until_signal,
@@ -228,7 +228,7 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')} cannot be changed with --resume: the file has it")
     with files.opened(arguments.resume) as contents:
-        refuse_energies(contents)
+        refuse_untargeted(contents)
         trainer = Trainer.from_contents(contents)
     trainer.threads = arguments.threads
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
