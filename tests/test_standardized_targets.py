@@ -143,7 +143,7 @@ def test_all_predict_alike(tmp_path):
     t.network.save(tmp_path / "m.st")
     for found in (
         out, frozen(X), np.stack([frozen(x) for x in X]), pickle.loads(pickle.dumps(frozen))(X),
-        frozen.predict(X[3], out=np.empty(2, np.float32))[None],
+        frozen.predict(X[3], out=np.empty(2))[None],
         t.network.predict(x for x in (X[:100], X[100:])),
         copy.deepcopy(t.network).predict(X), rw.load(tmp_path / "m.st").predict(X),
         t.evaluated_network().predict(X, batch_size=7),
@@ -154,12 +154,31 @@ def test_all_predict_alike(tmp_path):
     np.testing.assert_allclose(linear(X[0]), expected[0], rtol=1e-4)
 
 
+def test_predictions_have_what_r2_claims_far_from_zero(tmp_path, capsys):
+    seconds = 1.6e9 + 30 * ONE  # float32 tells such numbers 128 apart
+    t = fitted(seconds, epochs=20)
+    claimed = t.evaluate(X, seconds)["r2"]
+    assert claimed > 0.8
+    for predict in (t.network.predict, t.network.compile()):
+        found = predict(X)
+        assert found.dtype == np.float64
+        assert 1 - np.square(found - seconds).mean() / seconds.var() == pytest.approx(claimed, abs=1e-4)
+    assert t.network.compile().dtype == predict(X[0]).dtype == "float64"
+    assert rw.Trainer(network("linear", 1), loss="mse").network.predict(X).dtype == np.float32
+    np.savez(tmp_path / "x.npz", X=X)
+    t.network.save(tmp_path / "m.st")
+    assert main(["predict", str(tmp_path / "m.st"), "--data", str(tmp_path / "x.npz")]) == 0
+    printed = [float(line) for line in capsys.readouterr().out.split()]
+    np.testing.assert_allclose(printed, found[:, 0], rtol=1e-14)
+
+
 def test_outputs_that_overflow_in_their_units_are_refused():
     net = network("linear", 1)
-    net.target_standardizer = rw.Standardizer(np.zeros(1), np.full(1, 1e-300))
+    net.target_standardizer = rw.Standardizer(np.zeros(1), np.full(1, 1e-307))
+    far = X * 1e6
     for predict in (net.predict, net.compile()):
-        with pytest.raises(ValueError, match="X makes outputs overflow float32 in row 0"):
-            predict(X)
+        with pytest.raises(ValueError, match="X makes outputs overflow float64 in row 0"):
+            predict(far)
         assert predict(np.zeros((1, 8))) == 0.0
 
 

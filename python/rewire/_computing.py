@@ -120,7 +120,7 @@ class Computing(Assembled):
         row = rows[finite.all(axis=1).argmin() :][:1]
         column = int(np.abs(self._inputs(source, row)[0]).argmax())
         raise ValueError(
-            f"{source.name} makes outputs overflow {self.variable_dtype} in row {row[0]}, "
+            f"{source.name} makes outputs overflow {outputs.dtype} in row {row[0]}, "
             f"whose largest value is {source.rows(row)[0, column]:g} in column {column}"
         )
 
@@ -159,10 +159,13 @@ class Computing(Assembled):
 
     # --- predicting ---------------------------------------------------------------------
 
-    def in_target_units(self, outputs: NDArray[Any]) -> None:
-        """Let outputs of standardised targets be in the units of the targets themselves."""
-        if self.target_standardizer is not None:
-            outputs[...] = self.target_standardizer.restored(outputs)
+    def in_target_units(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Outputs in the units of the targets: as they are, or those of standardised targets as float64.
+
+        In float32 what varies around a large mean, such as a time in seconds, would be rounded away.
+        """
+        by = self.target_standardizer
+        return outputs if by is None else by.restored(outputs)
 
     def predict(self, X: Any, *, batch_size: int | None = None, threads: int | None = None) -> NDArray[Any]:
         """Outputs for X, the final activation applied, in the units of the targets.
@@ -179,6 +182,8 @@ class Computing(Assembled):
         Returns
         -------
         ndarray of the network's dtype (of float32 for bfloat16), shape (m, n_out)
+            Of float64 where the network has a ``target_standardizer``: the units of the targets may have a
+            mean that float32 cannot tell deviations from.
 
         Raises
         ------
@@ -202,7 +207,7 @@ class Computing(Assembled):
     def _outputs_of(self, pieces: Pieces, threads: int, batch_size: int | None) -> NDArray[Any]:
         """:meth:`predict` for data that are read in pieces, one ahead."""
         checked = (as_source(p.x, self.n_in, f"X{p.place}") for p in in_order(pieces, self.n_in, 64))
-        found = [np.empty((0, self.n_out), self.variable_dtype)]
+        found = [self.in_target_units(np.empty((0, self.n_out), self.variable_dtype))]
         with Ahead(checked) as sources:
             for source in sources:
                 found.append(self.outputs(source, np.arange(source.n_samples), threads, batch_size))
@@ -222,7 +227,7 @@ class Computing(Assembled):
 
         Without ``refuse`` outputs may have overflowed.
         """
-        out = np.empty((len(rows), self.n_out), self.variable_dtype)
+        raw = np.empty((len(rows), self.n_out), self.variable_dtype)
         softmax = isinstance(self.final, Softmax)
         ws = self._take_spare()
         p = self.passing(ws, threads=threads)
@@ -232,11 +237,13 @@ class Computing(Assembled):
             y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
             if softmax:
                 _core.softmax(y, threads)
-            found = y.unpack(out[start : start + len(some)], threads)
-            self.in_target_units(found)
+            found = y.unpack(raw[start : start + len(some)], threads)
             if refuse:  # what overflows is refused by name
                 self.check_outputs(source, some, found)
         self._keep_spare(ws)
+        out = self.in_target_units(raw)
+        if refuse and out is not raw:
+            self.check_outputs(source, rows, out)
         return out
 
     def copy_to_predict(self) -> Self:

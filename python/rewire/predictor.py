@@ -49,7 +49,7 @@ class Predictor:
     ----------
     n_in, n_out : int
     dtype : str
-        Of the outputs.
+        Of the outputs: the network's, but float64 where targets were standardised.
     nbytes : int
         Bytes held: a copy of all weights, and of some of them a second one in the order that is best for one
         sample. Without the memory that calls work in.
@@ -89,11 +89,12 @@ class Predictor:
     def _hold(self, network: Computing) -> None:
         """Be a predictor of a network that nobody else has."""
         self._network = network
-        self.n_in, self.n_out, self.dtype = network.n_in, network.n_out, network.variable_dtype
+        self.n_in, self.n_out, self._computed_in = network.n_in, network.n_out, network.variable_dtype
+        self.dtype = network.in_target_units(np.empty((0, network.n_out), self._computed_in)).dtype.name
         self._links = network.nnz
         self._asks = _has_its_own(network, "predict")
         widest = max(network.n_in, network.width)
-        self._near = max(64, NEAR // (2 * item_bytes(self.dtype) * widest) // 64 * 64)
+        self._near = max(64, NEAR // (2 * item_bytes(self._computed_in) * widest) // 64 * 64)
         self._core = _handed_over(network)
         # For a plain vector, on one thread; None says that it is none, and the long way finds the words.
         self._lone = _nothing if self._core is None else self._core.one
@@ -137,14 +138,14 @@ class Predictor:
         X : array-like or SciPy sparse, shape (m, n_in) or (n_in,), or data that are read in pieces
             Real and finite. One sample may be a vector, and its outputs are one then. What is not in memory
             is read in pieces, as by `Sequential.predict`.
-        out : ndarray of the network's dtype, shape (m, n_out) or (n_out,), optional
+        out : ndarray of ``dtype``, shape (m, n_out) or (n_out,), optional
             Where outputs go, with any strides; returned. May overlap X. An error leaves it as it was.
         threads : int, optional
             See :func:`rewire.get_num_threads`; small calls use one. Outputs do not depend on it.
 
         Returns
         -------
-        ndarray of the network's dtype, shape (m, n_out) or (n_out,)
+        ndarray of ``dtype``, shape (m, n_out) or (n_out,)
 
         Raises
         ------
@@ -190,10 +191,11 @@ class Predictor:
     def _found(self, rows: Any, source: Source | None, samples: int, threads: int | None) -> NDArray[Any]:
         """Outputs by the core if it can, or else by the network."""
         x = rows if source is None else source.x if isinstance(source, DenseSource) else None
-        found = np.empty((samples, self.n_out), self.dtype)
+        found = np.empty((samples, self.n_out), self._computed_in)
         if x is not None and self._through(x, found, threads_for(threads, self._links * samples)):
-            if _restored(self._network, found):
-                return found
+            given = _restored(self._network, found)
+            if given is not None:
+                return given
         source = as_source(rows, self.n_in) if source is None else source
         return self._network.outputs(source, np.arange(samples), resolve(threads))
 
@@ -266,12 +268,10 @@ def _given(found: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
 
 
 @quiet()
-def _restored(network: Computing, outputs: NDArray[Any]) -> bool:
-    """Bring outputs of the core into the units of the targets; whether they are finite there."""
-    if network.target_standardizer is None:
-        return True
-    network.in_target_units(outputs)
-    return bool(np.isfinite(outputs).all())
+def _restored(network: Computing, outputs: NDArray[Any]) -> NDArray[Any] | None:
+    """Outputs of the core in the units of the targets; None if they are not finite there."""
+    found = network.in_target_units(outputs)
+    return found if found is outputs or np.isfinite(found).all() else None
 
 
 def _restored_one(
@@ -281,7 +281,7 @@ def _restored_one(
     if out is not None:  # the long way knows what it may be
         return None
     found: NDArray[Any] | None = core.one(x, None)
-    return found if found is not None and _restored(network, found) else None
+    return None if found is None else _restored(network, found)
 
 
 def _nothing(x: Any, out: Any = None) -> NDArray[Any] | None:

@@ -58,8 +58,9 @@ def run(arguments: Namespace) -> int:
         predictions = outputs if loss is None else loss.predictions(outputs)
 
     if arguments.out is None:
+        digits = np.finfo(outputs.dtype).precision + 1
         for prediction in predictions:
-            line = prediction if classes else " ".join(f"{value:.7g}" for value in prediction)
+            line = prediction if classes else " ".join(f"{value:.{digits}g}" for value in prediction)
             print(printable(str(line)))
         return 0
     if packed:
