@@ -783,7 +783,7 @@ TABLE = [
     row(lambda: trainer().end_epoch(last="x"), "Trainer.end_epoch", T, "last", "True or False", "got 'x'"),
     row(lambda: trainer().end_epoch(), "Trainer.end_epoch", RuntimeError, "needs a step before it"),
     row(lambda: trainer().learn_inputs(X[:, :2]), "Trainer.learn_inputs", V, "X", "got shape (20, 2)"),
-    row(lambda: trainer().learn_targets(Y), "Trainer.learn_targets", V, "'mse'", "got loss 'cross_entropy'"),
+    row(lambda: trainer().learn_targets(Y), "Trainer.learn_targets", V, "is for a trainer", "got False"),
     row(lambda: trainer().save(None), "Trainer.save", T, "path", "got None"),
     row(lambda: rw.Sequential.load(3), "Sequential.load", T, "path", "got 3"),
     row(lambda: rw.Sequential.load(__file__), "Sequential.load", V, __file__),
@@ -1405,7 +1405,7 @@ INNER = {
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
-    "Standardizer": "apply change_to fits folded from_config learn of_targets restored",
+    "Standardizer": "apply change_to check_of_targets fits folded from_config learn of_targets restored",
     "Trainer": "bring_back check_network evaluate_checked from_contents",
     "History": "check to_dict",
     "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py

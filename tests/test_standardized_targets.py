@@ -120,6 +120,45 @@ def test_units_stay_those_of_the_first_call():
     assert (r2(t.network, T * 1.1) > 0.8).all()
 
 
+@pytest.mark.parametrize("own_loop", [False, True])
+def test_what_was_learnt_of_targets_as_they_are_stays(own_loop):
+    y, gentle = np.column_stack([ONE, 3 * (X[:, 2] - X[:, 3])]), rw.SGD(0.01, clip_norm=1.0)
+    plain = fitted(y, made=rw.Trainer(network("linear", 2), loss="mse", optimizer=gentle), epochs=4)
+    before = plain.network.predict(X)
+    t = rw.Trainer(plain.network, loss="mse", optimizer=rw.SGD(1e-30), standardize_targets=True)
+    if own_loop:
+        t.learn_targets(y)
+    else:
+        fitted(y, made=t, epochs=1)
+    assert t.network.target_standardizer is not None
+    np.testing.assert_allclose(t.network.predict(X), before, rtol=1e-4, atol=1e-3)
+    far = fitted(y, made=rw.Trainer(network("linear", 2), loss="mse", optimizer=gentle), epochs=1)
+    before = weights(far)
+    t = rw.Trainer(far.network, loss="mse", standardize_targets=True)
+    with pytest.raises(ValueError, match="cannot rescale what the last layer has learnt .* new network"):
+        fitted(y * 1e12, made=t, epochs=1)
+    assert t.network.target_standardizer is None and np.array_equal(weights(t), before)
+    with pytest.raises(ValueError, match="learn_targets is for a trainer that standardises targets"):
+        plain.learn_targets(y)
+
+
+@pytest.mark.parametrize(
+    ("by", "error", "words"),
+    [
+        ("x", TypeError, "target_standardizer must be a rewire.Standardizer, got 'x'"),
+        (rw.Standardizer(np.zeros(3), np.ones(3)), ValueError, "of 2 outputs, got 3"),
+        (rw.Standardizer(np.zeros(2), np.array([1.0, 0.0])), ValueError, "scale must be > 0, .* got 0"),
+        (rw.Standardizer(np.zeros(2), np.array([1.0, -1.0])), ValueError, "scale must be > 0, .* got -1"),
+        (rw.Standardizer(np.zeros(2), np.array([1e-320, 1.0])), ValueError, "scale must .* got 9.99989e-321"),
+    ],
+)
+def test_units_that_cannot_be_are_refused(by, error, words):
+    net = network("linear", 2)
+    with pytest.raises(error, match=words):
+        net.target_standardizer = by
+    assert net.target_standardizer is None
+
+
 def test_a_call_that_fails_leaves_no_units():
     class Fails(rw.Callback):
         def on_epoch_end(self, state):
@@ -213,6 +252,7 @@ def test_files_without_units_are_as_before(tmp_path):
         (lambda c, a: a.pop("target_standardizer.mean"), "lacks the entry 'mean'"),
         (lambda c, a: a.update({"target_standardizer.mean": np.zeros(3)}), r"shape \(2,\)"),
         (lambda c, a: a.update({"target_standardizer.scale": np.array([1.0, 0.0])}), "scale must be > 0"),
+        (lambda c, a: a.update({"target_standardizer.scale": np.array([1e-320, 1.0])}), "scale must be > 0"),
         (lambda c, a: a.update({"target_standardizer.x": np.zeros(2)}), "belongs together"),
         (lambda c, a: c["network"].update(target_standardizer=3), "must be a dict"),
         (lambda c, a: c["network"].pop("target_standardizer"), "'target_standardizer.mean' is unknown"),
@@ -263,7 +303,7 @@ def test_data_in_pieces():
     np.testing.assert_allclose([by.mean, by.scale], [array.mean, array.scale], rtol=1e-9)
     assert found.evaluate(batches)["r2"] == pytest.approx(r2(found.network).mean(), abs=1e-4)
     one = trainer()
-    with pytest.raises(ValueError, match="standardize_targets takes a pass over X, .* call learn_targets"):
+    with pytest.raises(ValueError, match="standardize_targets takes a pass over y, .* call learn_targets"):
         fitted(None, iter(batches), one, steps_per_epoch=4, epochs=1, batch_size=None)
     one.learn_targets(T)
     fitted(None, iter(batches), one, steps_per_epoch=4, epochs=1, batch_size=None)

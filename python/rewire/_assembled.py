@@ -21,6 +21,7 @@ from rewire.layers import Layer
 from rewire.layers.composite import checked
 from rewire.layers.row import ASK, connect_row, first_learning, width_of
 from rewire.layers.tree import Tree
+from rewire.layers.weighted import WeightLayer
 from rewire.link_counts import refuse_if_too_large
 from rewire.parameters import Parameter, Rescale, SparseParameter
 from rewire.parameters.base import GRADIENT, stream_of
@@ -30,6 +31,8 @@ from rewire.standardizer import Standardizer
 from rewire.workspace import Workspace
 
 __all__ = ["Assembled"]
+
+MOST_GAIN = 2.0**20  # of outputs in new units, or 1 / it, so that what optimizers keep stays a number
 
 # All that a network sets; what else there is, a subclass or a user has put there.
 MADE_OF = frozenset((
@@ -67,7 +70,7 @@ class Assembled:
             raise ValueError(f"the last layer must be Sparse or Dense, got {self.layers[-1]!r}")
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[-1].n_out
         self.standardizer: Standardizer | None = None
-        self.target_standardizer: Standardizer | None = None
+        self.target_standardizer = None
         self.gate = Gate()
         self._spares: list[Workspace] = []
         # Whose optimizer state the layers hold; a trainer that finds another's starts afresh.
@@ -275,6 +278,19 @@ class Assembled:
 
     # --- new units ----------------------------------------------------------------------
 
+    @property
+    def target_standardizer(self) -> Standardizer | None:
+        """What targets are standardised with, for every output; None if they are taken as they are."""
+        found: Standardizer | None = self.__dict__["target_standardizer"]
+        return found
+
+    @target_standardizer.setter
+    def target_standardizer(self, by: Standardizer | None) -> None:
+        if by is not None:
+            _checks.one_of_types("target_standardizer", by, Standardizer, "a rewire.Standardizer")
+            by.check_of_targets(self.n_out)
+        self.__dict__["target_standardizer"] = by
+
     def learn_inputs(
         self, source: Source, weight: NDArray[np.float64] | None, *, center: bool = True
     ) -> None:
@@ -299,10 +315,29 @@ class Assembled:
     def learn_targets(self, targets: Source, weight: NDArray[np.float64] | None) -> None:
         """Let outputs be those of standardised targets, by mean and deviation of these, from now on.
 
-        Once is enough: weights that have learnt them would have to be rescaled for others.
+        Once is enough: weights that have learnt them would have to be rescaled for others. A last layer that
+        has learnt targets as they are is rescaled, so that predictions stay.
         """
-        if self.target_standardizer is None:
-            self.target_standardizer = Standardizer.of_targets(targets, weight)
+        if self.target_standardizer is not None:
+            return
+        new = Standardizer.of_targets(targets, weight)
+        calls: list[Callable[[], Any]] = []
+        if self._has_learnt_targets():
+            if not 1.0 / MOST_GAIN <= new.scale.min() <= new.scale.max() <= MOST_GAIN:
+                raise ValueError(
+                    "standardize_targets cannot rescale what the last layer has learnt of targets as they "
+                    f"are by less than {1 / MOST_GAIN:.2g} or more than {MOST_GAIN:.2g}, got 1 / deviation "
+                    f"{new.scale.min():g} to {new.scale.max():g}: begin with a new network"
+                )
+            calls = self._calls_for_outputs(new.scale, -new.mean * new.scale)
+        self._at_once([*calls, partial(setattr, self, "target_standardizer", new)])
+
+    def _has_learnt_targets(self) -> bool:
+        """Whether biases of the last layer began as 0 and are so no more; of other layers nobody can tell."""
+        last = self.layers[-1]
+        if not isinstance(last, WeightLayer) or last.bias is None:
+            return False
+        return last.bias_begins_at_zero and bool(last.bias.any())
 
     def change_outputs(self, gain: NDArray[np.float64] | None, shift: NDArray[np.float64]) -> None:
         """Let outputs be ``outputs * gain + shift``: targets have other units. The last layer is linear.
@@ -310,17 +345,21 @@ class Assembled:
         What optimizers keep follows the gradients: errors go with ``gain``, and those of layers before the
         last one with its square.
         """
+        self._at_once(self._calls_for_outputs(gain, shift))
+
+    def _calls_for_outputs(
+        self, gain: NDArray[np.float64] | None, shift: NDArray[np.float64]
+    ) -> list[Callable[[], Any]]:
         last = self.layers[-1]
         if gain is None:
-            self._at_once(last.rescaled(Rescale(shift=shift)) or [])
-            return
-        gain = np.clip(gain, 2.0**-20, 2.0**20)  # so that the state stays a number
+            return last.rescaled(Rescale(shift=shift)) or []
+        gain = np.clip(gain, 1.0 / MOST_GAIN, MOST_GAIN)
         calls = last.rescaled(Rescale(rows=gain, shift=shift, slope=gain)) or []
         before = Rescale(slope=np.array(np.mean(gain * gain)))
         for parameter in self.tree.parameters.values():
             if parameter.owner is not last:
                 calls += parameter.rescaled(before)
-        self._at_once(calls)
+        return calls
 
     @staticmethod
     def _at_once(calls: list[Callable[[], Any]]) -> None:

@@ -442,13 +442,19 @@ class OwnLoop(OwnSteps):
         Raises
         ------
         TypeError, ValueError, RuntimeError
-            As for :meth:`train_step`; ValueError for a loss that is not of numbers, and an output that is not
-            linear.
+            As for :meth:`train_step`; ValueError for a loss that is not of numbers, an output that is not
+            linear, and a trainer without ``standardize_targets``.
 
         Notes
         -----
-        A network that has its ``target_standardizer`` keeps it, for its weights go by that.
+        A network that has its ``target_standardizer`` keeps it, for its weights go by that. One that has been
+        trained on targets as they are has its last layer rescaled, as by ``fit``.
         """
+        if not self.standardize_targets:
+            raise ValueError(
+                "learn_targets is for a trainer that standardises targets, Trainer(..., "
+                "standardize_targets=True), got False"
+            )
         refuse_unscalable(self.loss, self.network)
         targets = self._check_targets(y, self.loss, "y")
         weight = self._check_weight(sample_weight, targets.n_samples, "sample_weight")

@@ -293,11 +293,6 @@ class Sequential(ForeignAttributes, Computing):
         self.standardizer = _standardizer(config["standardizer"], arrays, "standardizer", self.n_in, rest)
         of_targets = config.get("target_standardizer")
         self.target_standardizer = _standardizer(of_targets, arrays, "target_standardizer", self.n_out, rest)
-        if self.target_standardizer is not None and not self.target_standardizer.scale.min() > 0:
-            raise ValueError(
-                "target_standardizer.scale must be > 0, which outputs are divided by, got "
-                f"{self.target_standardizer.scale.min()}"
-            )
         if rest:
             raise ValueError(f"array {min(rest)!r} is unknown")
 
@@ -372,8 +367,8 @@ class Sequential(ForeignAttributes, Computing):
         """Let ``twin`` be a copy, with copies of the layers as they are."""
         twin.layers = [_copied(f"layers[{i}]", layer, memo) for i, layer in enumerate(self.layers)]
         twin.standardizer = copy.deepcopy(self.standardizer, memo)
-        twin.target_standardizer = copy.deepcopy(self.target_standardizer, memo)
         twin.seed, twin.dtype, twin.n_in, twin.n_out = self.seed, self.dtype, self.n_in, self.n_out
+        twin.target_standardizer = copy.deepcopy(self.target_standardizer, memo)
         twin._tree, twin._first_learning = Tree(twin.layers), self._first_learning
         twin.gate, twin._spares, twin.trained_by, twin.gradients_of = Gate(), [], None, None
 

@@ -140,6 +140,20 @@ class Standardizer:
             width = np.where(found.deviation > 0, np.maximum(found.deviation, _NORMAL), 1.0)
             return cls(found.mean, 1.0 / width)
 
+    def check_of_targets(self, n_out: int) -> None:
+        """ValueError unless outputs can be brought back from what it makes of targets."""
+        if len(self.scale) != n_out:
+            raise ValueError(
+                f"target_standardizer must have mean and scale of {n_out} outputs, got {len(self.scale)}"
+            )
+        with quiet():
+            good = (self.scale > 0) & np.isfinite(1.0 / self.scale)
+        if not good.all():
+            raise ValueError(
+                "target_standardizer.scale must be > 0, and so large that outputs can be divided by it, "
+                f"got {self.scale[good.argmin()]:g}"
+            )
+
     @classmethod
     def _of(
         cls, moments: Moments, extremes: Extremes, latest: str, mean: NDArray[np.float64]

@@ -97,7 +97,10 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         ``delta`` of Huber's, are then of standardised targets, and R2 is the same; whatever the network
         predicts is in the units of the targets. Mean and scale belong to the network, which keeps them:
         ``network.target_standardizer``. By default targets are taken as they are, but for a network that
-        has such.
+        has such. Where a network has been trained on targets as they are, which biases of the last layer
+        tell that began as 0 and are so no more, that layer is rescaled so that predictions stay; nothing
+        tells it of one without biases: give these only new networks. A target that is constant in the first
+        call keeps deviation 1 for ever: call :meth:`learn_targets` before with targets that vary.
     metrics : bool, optional
         Whether rows of the history tell the loss's metric (accuracy, R2) over training batches too, which
         takes a look at all outputs after every step. By default only the accuracy of a cross entropy is

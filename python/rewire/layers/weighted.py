@@ -141,6 +141,10 @@ class WeightLayer(Layer):
             slopes, pieces = np.where(above, 1.0, below), above.astype(np.int8)
         return Affine(rows, cols, slopes[rows] * weights, slopes * offset, pieces)
 
+    @property
+    def bias_begins_at_zero(self) -> bool:
+        return isinstance(self.bias_init, Fixed) and self.bias_init.value == 0.0
+
     # --- other units ------------------------------------------------------------------------
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
@@ -203,8 +207,8 @@ class WeightLayer(Layer):
         ACTIVATIONS.saved_as(self.activation)
 
     def config(self) -> dict[str, Any]:
-        zero = isinstance(self.bias_init, Fixed) and self.bias_init.value == 0.0
         return {
             "n_in": self.n_in, "n_out": self.n_out, "activation": self.activation.config(),
-            "bias": self.has_bias, **({} if zero else {"bias_init": self.bias_init.config()}),
+            "bias": self.has_bias,
+            **({} if self.bias_begins_at_zero else {"bias_init": self.bias_init.config()}),
         }  # fmt: skip

@@ -150,20 +150,20 @@ class Stream:
 
     def seen(self, cut: Cut) -> Seen:
         """What a pass over the inputs shows of them; in bits of an array if all of them fit into a window."""
-        self._refuse_one_pass("standardize", "learn_inputs")
+        self._refuse_one_pass("standardize", "X", "learn_inputs")
         with Ahead((some.source, some.weight) for some in self._pass(cut)) as parts:
             return seen(parts)
 
     def seen_targets(self, cut: Cut) -> Seen:
         """The same of targets that are numbers."""
-        self._refuse_one_pass("standardize_targets", "learn_targets")
+        self._refuse_one_pass("standardize_targets", "y", "learn_targets")
         with Ahead((some.targets.source(), some.weight) for some in self._pass(cut)) as parts:
             return seen(parts)
 
-    def _refuse_one_pass(self, what: str, cure: str) -> None:
+    def _refuse_one_pass(self, what: str, data: str, cure: str) -> None:
         if not self.pieces.lasts:
             raise ValueError(
-                f"{what} takes a pass over X, which can be read only once: call {cure}(...) with a "
+                f"{what} takes a pass over {data}, which can be read only once: call {cure}(...) with a "
                 "sample of it before, or give a function that makes it"
             )
 
