@@ -190,3 +190,13 @@ def test_outputs_are_in_the_units_of_the_targets():
     again = Module(network())
     again.load_state_dict(module.state_dict())
     assert torch.equal(again(inputs), found)
+
+
+def test_autocast_does_not_round_in_the_units_of_the_targets():
+    net = rw.Sequential([rw.Dense(6, 1, activation="linear")], seed=0)
+    net.target_standardizer = rw.Standardizer(np.array([1000.0]), np.array([1.0]))  # bfloat16s are 4 apart
+    X = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Module(net)(torch.tensor(X)).detach()
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), net.predict(X), atol=0.05)

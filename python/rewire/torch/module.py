@@ -61,7 +61,9 @@ class Module(nn.Module):
     for each other.
 
     Outputs are in the units of the targets, as those of ``predict``, where the network has a
-    ``target_standardizer``: train it on standardised ones by a :class:`rewire.Trainer`.
+    ``target_standardizer``: train it on standardised ones by a :class:`rewire.Trainer`. They have the
+    network's dtype then, under autocast too; ``predict`` gives float64, which tells more of outputs whose
+    mean is large beside their deviation.
 
     A step converts inputs and outputs of the network, and nothing in between. ``torch.compile`` leaves it out
     of its graph, and :class:`Rewirer` does not see its layers: links stay as they are, unless
@@ -144,8 +146,9 @@ class Module(nn.Module):
         else:
             out = rows.new_zeros((0, net.n_out)) + 0.0 * sum(value.sum() for value in values)
         if (by := net.target_standardizer) is not None:
+            # Not rounded under autocast: in these units a bfloat16 may not tell two outputs apart.
             mean, scale = (torch.from_numpy(np.asarray(a)) for a in (by.mean, by.scale))
-            out = (out / scale + mean).to(out.dtype)
+            out, lower = (out / scale + mean).to(out.dtype), None
         if isinstance(net.final, Softmax) and not self.logits:
             out = torch.softmax(out, -1)
         out = out.reshape(*x.shape[:-1], net.n_out)
