@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -348,6 +349,24 @@ def test_targets_too_far_from_those_of_the_first_call_are_refused():
     t = fitted(ONE * 1e-9, epochs=1)
     with pytest.raises(ValueError, match="y by the network's target_standardizer must .* in row 7, column 0"):
         t.evaluate(X, np.where(np.arange(240) == 7, 1e18, 0.0))
+    for least in (-(2**63), -(2**63) + 1):  # the first has no magnitude in int64
+        with pytest.raises(ValueError, match="y by the network's .* got -9.22337e.18 in row 0, column 0"):
+            t.evaluate(X, np.full(240, least, np.int64))
+
+
+def test_targets_are_not_copied_whole_to_look_at_their_range():
+    sparse = pytest.importorskip("scipy.sparse")
+    t = trainer(200)
+    y = np.zeros((20_000, 200), np.float32)
+    y[-1, -1] = 1e18  # times the largest scale it is too far, for all that `fits` can tell
+    t.network.target_standardizer = rw.Standardizer(np.zeros(200), np.r_[np.full(199, 1e9), 1e-9])
+    for given in (y, sparse.csr_array(y)):
+        tracemalloc.start()
+        try:
+            t._check_targets(given, t.loss, "y")
+            assert tracemalloc.get_traced_memory()[1] < 0.8 * y.nbytes
+        finally:
+            tracemalloc.stop()
 
 
 # --- the command line -------------------------------------------------------------------------

@@ -117,17 +117,35 @@ class Evaluating:
 
     def _check_targets(self, y: Any, loss: Loss, name: str) -> Targets:
         """Targets of a loss, within its range as they are and once they are standardised."""
-        net, by = self.network, self.network.target_standardizer
-        if by is not None:
-            refuse_unscalable(loss, net)
-        targets = loss.targets(y, net.n_out, name)
-        loss.check_range(targets, net.dtype, name)
-        if by is not None:
-            largest = float(np.abs(targets.numbers()).max(initial=0.0))
-            if not by.fits(largest, LARGEST_TARGET[net.dtype]):
-                standardised = net.truth(targets, np.arange(targets.n_samples)).targets
-                loss.check_range(standardised, net.dtype, f"{name} by the network's target_standardizer")
+        if self.network.target_standardizer is not None:
+            refuse_unscalable(loss, self.network)
+        targets = loss.targets(y, self.network.n_out, name)
+        self._check_range(targets, loss, name)
         return targets
+
+    def _check_range(self, targets: Targets, loss: Loss, name: str) -> None:
+        """ValueError for targets out of the loss's range, in the units that the loss sees."""
+        net, by = self.network, self.network.target_standardizer
+        if by is None:
+            loss.check_range(targets, net.dtype, name)
+            return
+        source, most = targets.source(), LARGEST_TARGET[net.dtype]
+        if not source.n_samples or by.fits(source.largest, most):
+            return
+        low, high = source.extremes()
+        if (np.abs(by.apply(np.stack([low, high]))) <= most).all():
+            return
+        step = max(1, 2**20 // net.n_out)
+        for start in range(0, source.n_samples, step):
+            rows = np.arange(start, min(start + step, source.n_samples))
+            bad = ~(np.abs(by.apply(source.rows(rows))) <= most)
+            if bad.any():
+                at, column = divmod(int(bad.argmax()), net.n_out)
+                raise ValueError(
+                    f"{name} by the network's target_standardizer must lie within {most:.2g}, so that squared "
+                    f"errors are numbers in {net.dtype}, got {source.rows(rows[at : at + 1])[0, column]:g} in "
+                    f"row {rows[at]}, column {column}"
+                )
 
     def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
         if weight is None:
