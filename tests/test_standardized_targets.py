@@ -354,6 +354,18 @@ def test_targets_too_far_from_those_of_the_first_call_are_refused():
             t.evaluate(X, np.full(240, least, np.int64))
 
 
+def test_the_range_of_targets_is_that_of_standardised_ones():
+    base, far = (fitted(ONE * by, made=trainer(1), epochs=2) for by in (1.0, 2.0**70))
+    np.testing.assert_array_equal(weights(base), weights(far))
+    assert base.evaluate(X, ONE) == far.evaluate(X, ONE * 2.0**70)
+    new = trainer(1)
+    with pytest.raises(ValueError, match="y must lie within .*scale the targets"):
+        new.evaluate(X, ONE * 2.0**70)  # which takes them as they are
+    with pytest.raises(ValueError, match="validation y by the network's target_standardizer must lie within"):
+        fitted(ONE, made=new, validation_data=(X, ONE * 2.0**70))
+    assert new.network.target_standardizer is None and new.step == 0
+
+
 def test_targets_are_not_copied_whole_to_look_at_their_range():
     sparse = pytest.importorskip("scipy.sparse")
     t = trainer(200)

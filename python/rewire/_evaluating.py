@@ -49,6 +49,7 @@ class Evaluating:
 
     network: Sequential
     loss: Loss
+    standardize_targets: bool
     fused: bool
     threads: int | None
     metrics: bool | None
@@ -120,10 +121,14 @@ class Evaluating:
         if self.network.target_standardizer is not None:
             refuse_unscalable(loss, self.network)
         targets = loss.targets(y, self.network.n_out, name)
-        self._check_range(targets, loss, name)
+        if not self._has_units_to_learn():  # else whoever learns them looks at the range in these
+            self.check_range(targets, loss, name)
         return targets
 
-    def _check_range(self, targets: Targets, loss: Loss, name: str) -> None:
+    def _has_units_to_learn(self) -> bool:
+        return self.standardize_targets and self.network.target_standardizer is None
+
+    def check_range(self, targets: Targets, loss: Loss, name: str) -> None:
         """ValueError for targets out of the loss's range, in the units that the loss sees."""
         net, by = self.network, self.network.target_standardizer
         if by is None:
@@ -141,10 +146,11 @@ class Evaluating:
             bad = ~(np.abs(by.apply(source.rows(rows))) <= most)
             if bad.any():
                 at, column = divmod(int(bad.argmax()), net.n_out)
+                value = source.rows(rows[at : at + 1])[0, column]
                 raise ValueError(
-                    f"{name} by the network's target_standardizer must lie within {most:.2g}, so that squared "
-                    f"errors are numbers in {net.dtype}, got {source.rows(rows[at : at + 1])[0, column]:g} in "
-                    f"row {rows[at]}, column {column}"
+                    f"{name} by the network's target_standardizer must lie within {most:.2g}, so that "
+                    f"squared errors are numbers in {net.dtype}, got {value:g} in row {rows[at]}, "
+                    f"column {column}"
                 )
 
     def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
@@ -201,7 +207,8 @@ class Evaluating:
         -------
         dict
             ``{"loss": ..., "accuracy": ...}``; ``"r2"`` for losses of numbers; ``"loss"`` alone where a loss
-            has no metric.
+            has no metric. Before the first ``fit`` of a trainer with ``standardize_targets`` nothing is known
+            to standardise by: the loss is of targets as they are.
         """
         steps = None if steps is None else _checks.integer("steps", steps, low=1)
         data = self._data(X, y, sample_weight, "")
@@ -237,6 +244,8 @@ class Evaluating:
             parts = Ahead(data.blocks(size, steps))
         with quiet(), parts as found_parts:
             for source, targets, weight in found_parts:
+                if refuse and self._has_units_to_learn():
+                    self.check_range(targets, self.loss, "y")
                 each = SampleWeights(weight)
                 for start in range(0, source.n_samples, size):
                     rows = np.arange(start, min(start + size, source.n_samples))

@@ -129,6 +129,9 @@ class Fit(Stepper):
                 self.learn_inputs(part is not None)
             if trainer.standardize_targets and net.target_standardizer is None:
                 self.learn_targets()
+                for name, some in (("y", self.data), ("validation y", self.validation)):
+                    if isinstance(some, Samples):
+                        trainer.check_range(some.targets, trainer.loss, name)
             for data in (self.data, self.validation):
                 if isinstance(data, Samples):
                     net.check_inputs(data.source)

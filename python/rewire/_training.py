@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from rewire._targets import Targets
 from rewire._unfinished import Unfinished
 from rewire.history import History
 from rewire.losses import Loss
@@ -69,6 +70,9 @@ class TrainerLike(Protocol):
     @property
     def unfinished(self) -> Unfinished | None:
         """The place in an epoch that has begun."""
+
+    def check_range(self, targets: Targets, loss: Loss, name: str) -> None:
+        """ValueError for targets out of the loss's range, in the units that the loss sees."""
 
     def evaluated_network(self) -> Sequential:
         """The network that :meth:`evaluate` looks at."""
