@@ -321,10 +321,12 @@ def test_a_parameter_may_keep_a_dtype_of_its_own():
 def test_the_range_is_that_of_bfloat16():
     net = chain("bfloat16")
     X = data(3)[0].astype("f8")
-    words = r"X must lie within 3.38953e\+38, the range of bfloat16, got {} in row 1, .* a network of {}"
-    for value, shown, kind in ((3.395e38, r"3.395e\+38", "float32"), (1e39, r"1e\+39", "float64")):
+    words = r"X must lie within {}e\+38, the range of bfloat16, got {} in row 1, .* a network of {}"
+    for value, limit, shown, kind in (
+        (3.395e38, "3.38953", r"3.395e\+38", "float32"), (1e39, "3.4", r"1e\+39", "float64"),
+    ):  # fmt: skip
         X[1, 4] = value
-        with pytest.raises(ValueError, match=words.format(shown, kind)):
+        with pytest.raises(ValueError, match=words.format(limit, shown, kind)):
             net.predict(X)
 
 

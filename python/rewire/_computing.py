@@ -97,8 +97,9 @@ class Computing(Assembled):
             value, what = x[at, column], "" if s is None else " once it is standardised,"
             more = next((kind for kind in KEPT if np.abs(z[at, column]) <= LARGEST[kind]), None)
             cure = "" if more is None else f"; a network of {more} takes more"
+            digits = 2 if f"{limit:.2g}" != f"{abs(z[at, column]):.2g}" else 6  # as many as tell them apart
             raise ValueError(
-                f"{source.name} must lie within {limit:.6g}, the range of {self.dtype},{what} "
+                f"{source.name} must lie within {limit:.{digits}g}, the range of {self.dtype},{what} "
                 f"got {value:.6g} in row {rows[at]}, column {column}{cure}"
             )
         return z
