@@ -186,11 +186,13 @@ def write_over_time(runs: dict[str, dict[str, Any]]) -> Path | None:
     for section, (title, text) in OVER_TIME_SECTIONS.items():
         new = [_Part.of(run) for script, run in runs.items() if script.partition("-")[0] == section]
         old = before.partition(f"## {title}\n")[2].partition("\n## ")[0].split(f"\n{MEASURED}")[1:]
-        kept = [_Part(MEASURED + part) for part in old]
-        for part in new:
-            kept = [k.without_pictures_of(part) for k in kept if not k.gives_way_to(part)]
-        if new or kept:
-            parts += [f"## {title}\n", f"{text}\n", *(f"{part.text.rstrip()}\n" for part in new + kept)]
+        here = [_Part(MEASURED + part) for part in old]
+        for part in new:  # before what there is of the same data; of other data behind all
+            at = next((i for i, other in enumerate(here) if other.about[1] & part.about[1]), len(here))
+            behind = [other.without_pictures_of(part) for other in here[at:] if not other.gives_way_to(part)]
+            here = [*here[:at], part, *behind]
+        if here:
+            parts += [f"## {title}\n", f"{text}\n", *(f"{part.text.rstrip()}\n" for part in here)]
     page.write_text("\n".join(parts))
     readme = DOCS.parent / "README.md"
     if readme.exists() and "over_time" in runs:
