@@ -70,6 +70,7 @@ static double value_get(const rw_field *f, int64_t index)
     case RW_I32: memcpy(&i32, at, sizeof i32); return (double)i32;
     case RW_I64: memcpy(&i64, at, sizeof i64); return (double)i64;
     case RW_U8:  return (double)(unsigned char)*at;
+    case RW_BF16: break; /* of tiles alone */
     }
     return 0.0;
 }
@@ -87,6 +88,7 @@ static void value_put(rw_dtype dtype, void *array, int64_t index, double value)
     case RW_I32: i32 = (int32_t)value; memcpy(at, &i32, sizeof i32); return;
     case RW_I64: i64 = (int64_t)value; memcpy(at, &i64, sizeof i64); return;
     case RW_U8:  u8 = (unsigned char)value; memcpy(at, &u8, sizeof u8); return;
+    case RW_BF16: return; /* of tiles alone */
     }
 }
 
