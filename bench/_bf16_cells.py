@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import numpy as np
-from _measure import Result, Side, measure
+from _measure import Result, Side, SideError, measure
 from _report import Report
 
 BATCH = 128
@@ -161,7 +161,11 @@ def _beside_dense(report: Report, width: int) -> dict[str, dict[str, dict]]:
         contestants: dict = {}
         for function in ("torch_dense", "torch_bf16"):
             side = stack.enter_context(Side(f"_kernel_sides:{function}", 1))
-            contestants |= side.prepare(n_in=width, n_out=width, batch=BATCH)
+            try:
+                contestants |= side.prepare(n_in=width, n_out=width, batch=BATCH)
+            except SideError as error:
+                print(f"  {function} left out: {error}", flush=True)
+                return {}
         for density in DENSITIES:
             contestants |= _layers(width, density, (4, 8))[0]
         result = measure(contestants, budget=report.left if report.arguments.tiny else 2 * SECONDS)
