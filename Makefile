@@ -17,7 +17,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-torch test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks bench-torch bench-giant docs clean
+.PHONY: help demo build test test-c test-torch test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks bench-torch bench-torch-quality bench-giant docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -95,6 +95,9 @@ bench-time: .venv-bench/.ready ## accuracy over seconds, dense beside sparse, fo
 
 bench-torch: .venv-bench/.ready ## steps of PyTorch models, rewire.torch beside dense, CSR and SparseLab, in a quarter of an hour
 	@.venv-bench/bin/python bench/torch_layers.py $(BENCH_OPTIONS)
+
+bench-torch-quality: .venv-bench/.ready ## test loss over seconds of a transformer, dense and sparse, in an hour; goes on where it was stopped
+	@.venv-bench/bin/python bench/torch_quality.py $(BENCH_OPTIONS)
 
 bench-networks: .venv-bench/.ready ## the networks beside each other, at equal weights and at equal time, in half an hour or so
 	@.venv-bench/bin/python bench/networks.py $(BENCH_OPTIONS)

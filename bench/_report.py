@@ -66,6 +66,11 @@ def parser(description: str | None, share: float) -> ArgumentParser:
     return made
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas, as options have them."""
+    return tuple(float(part) for part in text.split(","))
+
+
 def options(description: str | None, share: float, argv: Sequence[str] | None = None) -> Namespace:
     """Parse the common options.
 

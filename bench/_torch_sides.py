@@ -8,7 +8,7 @@ ones, ours, torch CSR's, SparseLab's. Those with ``bf16`` in their names run und
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -86,6 +86,15 @@ class Block(nn.Module):
         return self.mlp(x + self.proj(mixed.reshape(batch, length, width)))
 
 
+def in_tiles(blocks: Iterable[Any]) -> None:
+    """Let sparse layers of blocks stay in tiles with what is around them."""
+    from rewire.torch import Residual, Tiled
+
+    for block in blocks:
+        block.norm = Tiled(block.norm, block.qkv)  # the norm goes with the layer that follows it
+        block.qkv, block.mlp = nn.Identity(), Tiled(Residual(*block.mlp))
+
+
 def transformer(
     kind: str, bf16: bool, width: int, depth: int, batch: int, length: int, density: float
 ) -> Made:
@@ -96,11 +105,7 @@ def transformer(
     )  # fmt: skip
     _made(model, kind, density, skip=model[-1])
     if kind == "tiled":
-        from rewire.torch import Residual, Tiled
-
-        for block in model[1 : 1 + depth]:
-            block.norm = Tiled(block.norm, block.qkv)  # the norm goes with the layer that follows it
-            block.qkv, block.mlp = nn.Identity(), Tiled(Residual(*block.mlp))
+        in_tiles(model[1 : 1 + depth])
     tokens = torch.randint(LETTERS, (batch, length + 1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 

@@ -24,7 +24,7 @@ import _time_page
 import numpy as np
 from _grids import DENSE, SPARSE, Setting, UnfinishedError, best, drawn, grid, halving, rates_for, speed_class
 from _paces import paces
-from _report import Report, parser, results, settle
+from _report import Report, numbers, parser, results, settle
 from _time_page import Point, Study
 from _trial_data import LOADERS, archive
 from _trials import Ledger, Trial
@@ -33,11 +33,6 @@ TEN = 10  # epochs of the dense run whose time is the unit of all lengths
 SIDES = ("dense", "default", "sparse", "narrow")
 TORCH = ("dense", "narrow")
 PACE_ROUNDS, CLOCK_ROUNDS = 2, 9
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers between commas."""
-    return tuple(float(part) for part in text.split(","))
 
 
 def arguments(argv: list[str] | None = None) -> Namespace:

@@ -39,6 +39,33 @@ def test_every_step_runs(scripts):
     assert {*script.ASKED} <= {*script.cells(tiny=False)}
 
 
+def test_losses_over_time(scripts, tmp_path, monkeypatch):
+    """Every side is trained, tested and shown; what is there is not made twice."""
+    monkeypatch.setenv("REWIRE_BENCH_RESULTS", str(tmp_path))
+    script, runs = importlib.import_module("torch_quality"), importlib.import_module("_text_runs")
+    made = []
+
+    def here(target, **facts):
+        made.append(facts.get("judged_by"))
+        return getattr(runs, target.partition(":")[2])(threads=1, **facts)
+
+    monkeypatch.setattr(script, "apart", here)
+    for _ in range(2):
+        script.main(["--tiny"])
+        assert made == [None] + ["validation"] * len(runs.SIDES) + ["test"] * len(runs.SIDES)
+    cells = json.loads((tmp_path / "torch_quality.json").read_text())["cells"]
+    assert {*cells["test"]} == {*runs.SIDES} and len({str(loss) for loss in cells["test"].values()}) > 3
+    weights = {side: pace["parameters"] for side, pace in cells["paces"].items()}
+    assert weights["dense, as many weights"] <= weights["sparse, static"] < weights["dense"]
+
+
+def test_nobody_is_tested_on_what_was_read(scripts):
+    text = importlib.import_module("_text_runs").Text()
+    (train, judged), (all_but_last, last) = text.parts("validation"), text.parts("test")
+    assert torch.equal(torch.cat([train, judged]), all_but_last)
+    assert torch.equal(torch.cat([all_but_last, last]), text.data)
+
+
 @pytest.mark.soak
 def test_script(tmp_path):
     command = [sys.executable, BENCH / "torch_layers.py", "--tiny", "--threads", "1"]

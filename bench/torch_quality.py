@@ -1,0 +1,188 @@
+"""Test loss over seconds of a character transformer: dense, dense with as few weights, and three sparse ones.
+
+Width 256, two blocks, on the text of Python's manual. Of the sparse sides all linear layers but the head have
+a tenth of their links, in groups of four and in `Tiled`: fixed, moved by RigL, moved by CHTs. A point is a
+run of its own, whose learning rate rises and falls within it, for so many processor seconds of one thread.
+Every side has the best of the same learning rates, by text that is neither trained on nor tested on; then it
+is trained from every seed on that text too, and tested once, at the end.
+
+Seconds become steps by what a step and a rewiring take, measured once, in turns. So other work on the machine
+changes no run. Runs are kept in `torch_quality.jsonl` and none is made twice: stopped at any moment, it goes
+on where it was; `--budget 0` prints what there is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from _apart import apart
+from _networks_readme import above
+from _report import Report, numbers, parser, results, settle
+from _text_runs import SIDES, Sizes
+from _trials import Ledger
+
+RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+DENSE = "dense"
+CHOSEN_AT = 0.5  # the length at which rates are chosen, in times of `--seconds`
+TURNS = 15
+TINY = Sizes(width=16, depth=1, length=16, batch=2, rewirings=1)
+
+
+def arguments(argv: list[str] | None = None) -> Namespace:
+    """The options of every script, and those of this one."""
+    made = parser(__doc__, math.inf)
+    made.add_argument("--seconds", type=float, default=50.0, help="the unit of all lengths (50)")
+    made.add_argument(
+        "--lengths", type=numbers, default=(0.25, 0.5, 1, 2), metavar="X,X",
+        help="of runs, in times of --seconds (0.25,0.5,1,2)",
+    )  # fmt: skip
+    made.add_argument("--seeds", type=int, default=3, help="runs of each length (3)")
+    return settle(made.parse_args(argv))
+
+
+class Study:
+    """What is compared, and how much of it."""
+
+    def __init__(self, args: Namespace) -> None:
+        self.tiny = args.tiny
+        self.seconds, self.lengths, self.seeds = args.seconds, args.lengths, args.seeds
+        self.sizes, self.rates, self.turns = asdict(Sizes()), RATES, TURNS
+        if self.tiny:
+            self.sizes, self.rates, self.turns = asdict(TINY), RATES[1:2], 1
+            self.lengths, self.seeds = (2,), 1
+        until = math.inf if args.full or self.tiny else time.monotonic() + args.budget
+        self.ledger = Ledger(results() / "torch_quality.jsonl", until)
+
+    def made(self, function: str, **facts: Any) -> dict[str, Any] | None:
+        """What came of a run, now or before; None where it failed or the time is over."""
+        key = json.dumps({"function": function, "sizes": self.sizes, **facts}, sort_keys=True)
+        found = self.ledger.get(key)
+        if found is not None or time.monotonic() > self.ledger.until:
+            return found
+        found = apart(f"_text_runs:{function}", sizes=self.sizes, **facts)
+        words = " ".join(f"{name} {value}" for name, value in facts.items())
+        if "error" in found:
+            print(f"  {function} {words}: {found['error']}", flush=True)
+            return None
+        print(f"  {function} {words}: {found.get('loss', 'done')}", flush=True)
+        return self.ledger.keep(key, found)
+
+    def steps(self, pace: dict[str, Any], length: float) -> int:
+        """How many fit into a time, beside the rewirings; enough for a schedule to be one."""
+        if self.tiny:
+            return 4
+        left = length * self.seconds - self.sizes["rewirings"] * pace["rewiring"]
+        return max(10, int(left / pace["step"]))
+
+    def losses(self, paces: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+        """The validation loss of every rate of every side; None where it diverges."""
+        found: dict[str, dict[str, float | None]] = {side: {} for side in SIDES}
+        for rate in self.rates:
+            for side, by_rate in found.items():
+                run = self.made(
+                    "train", side=side, steps=self.steps(paces[side], CHOSEN_AT), rate=rate, seed=0,
+                    judged_by="validation",
+                )  # fmt: skip
+                if run is not None:
+                    by_rate[f"{rate:g}"] = run["loss"]
+        return found
+
+    def tested(self, paces: dict[str, Any], rates: dict[str, float]) -> dict[str, dict[str, list[float]]]:
+        """Test losses of every side at every length, seed by seed: what is there can be compared."""
+        found: dict[str, dict[str, list[float]]] = {side: {} for side in rates}
+        for seed in range(self.seeds):
+            for length in sorted(self.lengths):
+                for side, rate in rates.items():
+                    run = self.made(
+                        "train", side=side, steps=self.steps(paces[side], length), rate=rate, seed=seed,
+                        judged_by="test",
+                    )  # fmt: skip
+                    if run is not None:
+                        loss = math.inf if run["loss"] is None else run["loss"]
+                        found[side].setdefault(f"{length:g}", []).append(loss)
+        return found
+
+
+def said(values: list[float]) -> str:
+    """Mean, deviation, and every seed."""
+    spread = f" +- {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    each = " ".join(f"{value:.3f}" for value in values)
+    return f"{statistics.mean(values):.3f}{spread} ({each})" if values else "not run"
+
+
+def show(report: Report, study: Study, paces: dict[str, Any], scores: Any, rates: Any, tested: Any) -> None:
+    """The tables, and a picture."""
+    facts_of = ["width", "parameters", "ms a step", "ms a rewiring", "rate", "validation loss by rate"]
+    table = report.table("Sides", ["side", *facts_of])
+    for side, pace in paces.items():
+        by_rate = ", ".join(
+            f"{rate}: {'diverged' if loss is None else f'{loss:.3f}'}" for rate, loss in scores[side].items()
+        )
+        rewiring = 1000 * pace["rewiring"] if pace["rewiring"] > 0 else "-"
+        facts = pace["width"], pace["parameters"], 1000 * pace["step"], rewiring
+        table.row(side, *facts, f"{rates[side]:g}" if side in rates else "-", by_rate)
+    seconds = [f"{length * study.seconds:g} s" for length in study.lengths]
+    table = report.table("Test loss, nats a character", ["side", *seconds])
+    for side, by_length in tested.items():
+        cells = []
+        for length in study.lengths:
+            values = by_length.get(f"{length:g}", [])
+            cells.append(f"{said(values)}; {study.steps(paces[side], length):,} steps")
+        table.row(side, *cells)
+    table = report.table("Test loss less that of the dense side, seed by seed", ["side", *seconds])
+    for side, by_length in tested.items():
+        if side == DENSE:
+            continue
+        differences = [
+            above(by_length.get(length, []), tested[DENSE].get(length, []))
+            for length in (f"{length:g}" for length in study.lengths)
+        ]
+        table.row(side, *("-" if d is None else "{:+.3f} +- {:.3f}".format(*d) for d in differences))
+    with report.plot("loss") as axes:
+        if axes is not None:
+            for side, by_length in tested.items():
+                points = [(float(length) * study.seconds, by) for length, by in by_length.items() if by]
+                axes.plot([x for x, _ in points], [statistics.mean(y) for _, y in points], "o-", label=side)
+            axes.set(xscale="log", xlabel="processor seconds of one thread", ylabel="test loss, nats")
+            axes.legend()
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
+    report = Report("torch_quality", args)
+    study = Study(args)
+    paces = study.made("paces", sides=list(SIDES), turns=study.turns)
+    if paces is None:
+        report.note("Nobody has measured what a step takes.")
+        return report.save()
+    paces.pop("peak_bytes", None)
+    scores = study.losses(paces)
+    rates: dict[str, float] = {}
+    for side, by_rate in scores.items():
+        finite = {rate: loss for rate, loss in by_rate.items() if loss is not None}
+        if finite and len(by_rate) == len(study.rates):
+            rates[side] = float(min(finite, key=lambda rate: finite[rate]))
+    tested = study.tested(paces, rates)
+    show(report, study, paces, scores, rates, tested)
+    report.cells = {
+        "paces": paces, "validation": scores, "rates": rates, "test": tested, "sizes": study.sizes,
+    }  # fmt: skip
+    report.note(
+        "A loss is a mean over seeds +- their deviation, in brackets every seed; rates were chosen by runs "
+        f"of {CHOSEN_AT * study.seconds:g} s from one seed. A difference has its standard error; below 0 is "
+        "better."
+    )
+    ends = [side for side, rate in rates.items() if rate in (study.rates[0], study.rates[-1])]
+    if ends and len(study.rates) > 1:
+        report.note(f"Best at an end of the rates, where others may be better still: {', '.join(ends)}.")
+    report.save()
+
+
+if __name__ == "__main__":
+    main()
