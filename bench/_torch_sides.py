@@ -81,8 +81,10 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, length, width = x.shape
-        parts = self.qkv(self.norm(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*parts, is_causal=True).transpose(1, 2)
+        # Parts that are split, and not unbound, have gradients that are put beside each other as they lie.
+        parts = self.qkv(self.norm(x)).split(width, -1)
+        heads = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in parts)
+        mixed = F.scaled_dot_product_attention(*heads, is_causal=True).transpose(1, 2)
         return self.mlp(x + self.proj(mixed.reshape(batch, length, width)))
 
 

@@ -30,8 +30,9 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, length, width = x.shape
-        parts = self.qkv(self.norm(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*parts, is_causal=True).transpose(1, 2)
+        parts = self.qkv(self.norm(x)).split(width, -1)
+        heads = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in parts)
+        mixed = F.scaled_dot_product_attention(*heads, is_causal=True).transpose(1, 2)
         x = x + self.proj(mixed.reshape(batch, length, width))
         return self.mlp(x)  # type: ignore[no-any-return]
 
