@@ -8,7 +8,7 @@ import torch._inductor.config
 from test_linear import layer, samples
 from torch import library, nn
 
-from rewire.torch import Residual, SparseConv1x1, SparseLinear, Tiled
+from rewire.torch import Residual, SparseConv1x1, SparseLinear, SparseMLP, Tiled, _kernels
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
 
@@ -58,6 +58,27 @@ def test_compiled_in_one_graph_with_equal_bits(backend):
     into[0] = SparseLinear(12, 20, density=0.7)
     net.load_state_dict(into.state_dict())  # other links, and more of them
     assert torch.allclose(compiled(x), into(x), atol=1e-6)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(COMPILER is None, reason="inductor needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
+@pytest.mark.parametrize("kind", ["mlp", "tiled"])
+def test_blocks_are_compiled_in_one_graph(kind):
+    torch._inductor.config.compile_threads = 1  # no processes of its own
+    torch.manual_seed(0)
+    mlp = SparseMLP([12, 20, 12], "gelu", density=0.5)
+    net = mlp if kind == "mlp" else Tiled(Residual(nn.LayerNorm(12), mlp))
+    x = torch.randn(4, 3, 12, generator=torch.Generator().manual_seed(1))
+    found = []
+    for run in (net, torch.compile(net, fullgraph=True)):
+        net.zero_grad()
+        z = x.clone().requires_grad_()
+        y = run(z)
+        y.square().sum().backward()
+        found.append([y.detach(), z.grad, *[p.grad.clone() for p in net.parameters()]])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_exported_program_has_its_links():
@@ -111,6 +132,17 @@ def test_vmap_over_samples_and_over_weights():
     links = torch.stack([one.sources, one.sources])
     with pytest.raises(NotImplementedError, match="vmap over the links"):
         torch.vmap(lambda sources: torch.func.functional_call(one, {"sources": sources}, (x,)))(links)
+
+
+def test_a_jacobian_is_one_backward_pass(monkeypatch):
+    one, x, passes = layer(), samples(4, 9), []
+    backward = _kernels.linear_backward
+    monkeypatch.setattr(
+        _kernels, "linear_backward", lambda *given, **how: passes.append(1) or backward(*given, **how)
+    )
+    of_one, of_each = torch.func.jacrev(one)(x[0]), torch.vmap(torch.func.jacrev(one))(x)
+    assert len(passes) == 2
+    assert torch.equal(of_one, one.to_dense()) and torch.equal(of_each, of_one.expand(4, -1, -1))
 
 
 def test_gradients_by_sample():

@@ -353,11 +353,19 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, dy: Any, x: Any, weight: Any, *rest: Any) -> tuple[Any, Any]:
-        """One backward pass after the other."""
+        """Gradients for inputs of one layer all at once; what sums over samples, one pass after the other."""
         _same_links(in_dims[3:])
+        *links, bias, first, bf16 = rest
+        dx = None
+        if weight is not None and in_dims[2] is None and in_dims[0] is not None:
+            dx = _gradients(dy.movedim(in_dims[0], 0), None, weight, *links, False, False, bf16)[0]
+            if x is None and not bias:
+                return (dx, dx.new_empty(0), dx.new_empty(0)), (0, None, None)
+            weight = weight if x is None else None
         each = [_taken((dy, x, weight), in_dims[:3], i) for i in range(info.batch_size)]
-        found = [_gradients(*own, *rest) for own in each]
-        return tuple(torch.stack(parts) for parts in zip(*found, strict=True)), (0, 0, 0)
+        found = [_gradients(*own, *links, bias, first, bf16) for own in each]
+        by_inputs, *others = (torch.stack(parts) for parts in zip(*found, strict=True))
+        return (by_inputs if dx is None else dx, *others), (0, 0, 0)
 
 
 def _sum(*parts: torch.Tensor | None) -> torch.Tensor:
