@@ -34,7 +34,7 @@ class Bound:
 
     code: str  # a key of `_ACTS` in the binding: "linear", "relu", "leaky" and so on
     slope: float = 0.0  # of "leaky"; of "thresholded" the threshold
-    needs_input: bool = field(kw_only=True)  # whether `activate_back` reads f's input z, not its output y
+    needs_input: bool = field(kw_only=True)  # whether `activate_back` reads z of `activate`, not its output y
 
     @property
     def switch(self) -> tuple[float, float] | None:

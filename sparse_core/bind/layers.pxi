@@ -116,7 +116,7 @@ cdef c.rw_tiles *tiles_of(object x) except? NULL:
 
 
 def activate(bias, str act, double slope, Tiles y not None, Tiles z, int threads):
-    """y = f(y + bias); z, if given, receives y + bias."""
+    """y = f(y + bias); z, if given, receives what `activate_back` needs instead of y: y + bias, or f' of it."""
     cdef c.rw_run run = run_on(threads)
     cdef c.rw_act code = act_code(act)
     cdef Array b = borrow_bias(bias, y.t.n, y.t.dtype)

@@ -117,7 +117,9 @@ cdef void *room_of(Scratch scratch, Store store, Tiles tiles, bint bf16, bint ro
 
 def forward(Store store not None, x not None, bias, str act, double slope, Tiles y not None, Tiles z,
             int threads, bint bf16=False, Scratch scratch=None, Rounded rounded=None):
-    """y = f(W x + bias); z, if given, receives W x + bias. x: Tiles or SparseInputs.
+    """y = f(W x + bias); z, if given, receives what `activate_back` needs instead of y.
+
+    x: Tiles or SparseInputs.
 
     bf16: weights and inputs are rounded to bfloat16 first, in ``scratch``, or have been: ``rounded`` is of x.
     So with the functions below.

@@ -302,12 +302,13 @@ typedef struct {
     /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
     void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);
 
-    /* In place over n values: y = f(y). `z`, if not NULL, receives y as it was.
+    /* In place over n values: y = f(y). `z`, if not NULL, receives f'(y) of GELU, GELU_TANH and SILU,
+     * which costs least where f is computed, and else y as it was.
      * Rows of a tile: `n` rows, samples [live, tile) of each set to zero in y (and z). */
     void (*activate)(rw_act act, double slope, void *y, void *z, int32_t n, int32_t tile,
                      int32_t live);
     /* dy *= f'. RELU, SIGMOID, TANH, THRESHOLDED and LEAKY with slope > 0 read the output y; GELU,
-     * GELU_TANH, SILU and LEAKY with slope <= 0 read the input z instead (pass it as y). */
+     * GELU_TANH, SILU and LEAKY with slope <= 0 read the z of `activate` instead (pass it as y). */
     void (*activate_back)(rw_act act, double slope, const void *y, void *dy, int32_t n,
                           int32_t tile, int32_t live);
 

@@ -84,6 +84,8 @@ RW_INLINE RW_T RW_E(gelu_tanh_slope)(RW_T z)
     return RW_E(pick)(positive, part + steep, e * part - steep);
 }
 
+RW_INLINE RW_T RW_E(silu)(RW_T z) { return z * RW_E(sigmoid)(z); }
+
 RW_INLINE RW_T RW_E(silu_slope)(RW_T z)
 {
     RW_BITS positive = z > 0 ? ~(RW_BITS)0 : 0;
@@ -92,15 +94,27 @@ RW_INLINE RW_T RW_E(silu_slope)(RW_T z)
     return RW_E(pick)(positive, part + steep, e * part - steep);
 }
 
-RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input, int32_t n,
+/* f and, where somebody asks, f' of the same argument: both take the same exponential. */
+#define RW_WITH_SLOPE(f, y, slopes, count)        \
+    if (slopes) {                                 \
+        for (size_t i = 0; i < (count); i++) {    \
+            RW_T at = (y)[i];                     \
+            (slopes)[i] = RW_E(f##_slope)(at);    \
+            (y)[i] = RW_E(f)(at);                 \
+        }                                         \
+    } else {                                      \
+        for (size_t i = 0; i < (count); i++)      \
+            (y)[i] = RW_E(f)((y)[i]);             \
+    }
+
+RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *for_back, int32_t n,
                               int32_t tile, int32_t live)
 {
-    RW_T *restrict y = data;
+    RW_T *restrict y = data, *restrict z = for_back;
     size_t count = (size_t)n * (size_t)tile;
-    if (input) {
-        memcpy(input, y, count * sizeof(RW_T));
-        RW_E(clear_tail)(input, n, tile, live);
-    }
+    bool by_slope = act == RW_ACT_GELU || act == RW_ACT_GELU_TANH || act == RW_ACT_SILU;
+    if (z && !by_slope)
+        memcpy(z, y, count * sizeof(RW_T));
     RW_T s = (RW_T)slope;
     switch (act) {
     case RW_ACT_LINEAR:
@@ -128,19 +142,18 @@ RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input,
             y[i] = y[i] <= s ? 0 : y[i];
         break;
     case RW_ACT_GELU:
-        for (size_t i = 0; i < count; i++)
-            y[i] = RW_E(gelu)(y[i]);
+        RW_WITH_SLOPE(gelu, y, z, count)
         break;
     case RW_ACT_GELU_TANH:
-        for (size_t i = 0; i < count; i++)
-            y[i] = RW_E(gelu_tanh)(y[i]);
+        RW_WITH_SLOPE(gelu_tanh, y, z, count)
         break;
     case RW_ACT_SILU:
-        for (size_t i = 0; i < count; i++)
-            y[i] = y[i] * RW_E(sigmoid)(y[i]);
+        RW_WITH_SLOPE(silu, y, z, count)
         break;
     }
     RW_E(clear_tail)(y, n, tile, live);
+    if (z)
+        RW_E(clear_tail)(z, n, tile, live);
 }
 
 RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output, void *data,
@@ -176,16 +189,10 @@ RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output,
             dy[i] = y[i] == 0 ? 0 : dy[i];
         break;
     case RW_ACT_GELU:
-        for (size_t i = 0; i < count; i++)
-            dy[i] *= RW_E(gelu_slope)(y[i]);
-        break;
     case RW_ACT_GELU_TANH:
+    case RW_ACT_SILU: /* y is f', see activate */
         for (size_t i = 0; i < count; i++)
-            dy[i] *= RW_E(gelu_tanh_slope)(y[i]);
-        break;
-    case RW_ACT_SILU:
-        for (size_t i = 0; i < count; i++)
-            dy[i] *= RW_E(silu_slope)(y[i]);
+            dy[i] *= y[i];
         break;
     }
     RW_E(clear_tail)(dy, n, tile, live);
@@ -196,6 +203,7 @@ RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output,
 #undef RW_TAIL_END
 #undef RW_GELU_SCALE
 #undef RW_GELU_CUBE
+#undef RW_WITH_SLOPE
 
 #include "kernels/kernels_dropout.h"
 

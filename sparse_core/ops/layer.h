@@ -11,7 +11,8 @@
 #include "ops/tiles.h"
 
 /* y = f(W x + bias). bias: n_out values padded with zeros to a multiple of
- * RW_ROW_PAD, or NULL. z, if not NULL, receives W x + bias. */
+ * RW_ROW_PAD, or NULL. z, if not NULL, receives what rw_kernels.activate leaves for backward: f'(W x + bias)
+ * or W x + bias. */
 rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
                      rw_act act, double slope, rw_tiles *y, rw_tiles *z, const rw_run *run);
 
