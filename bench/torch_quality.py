@@ -145,7 +145,7 @@ def show(report: Report, study: Study, paces: dict[str, Any], scores: Any, rates
         ]
         table.row(side, *("-" if d is None else "{:+.3f} +- {:.3f}".format(*d) for d in differences))
     with report.plot("loss") as axes:
-        if axes is not None:
+        if axes is not None and tested:
             for side, by_length in tested.items():
                 points = [(float(length) * study.seconds, by) for length, by in by_length.items() if by]
                 axes.plot([x for x, _ in points], [statistics.mean(y) for _, y in points], "o-", label=side)
