@@ -56,15 +56,17 @@ __extension__ typedef unsigned __int128 rw_u128;
 
 static inline uint64_t rw_mulhilo(uint64_t a, uint64_t b, uint64_t *hi)
 {
-#ifdef __SIZEOF_INT128__ /* one instruction; the products below are five times as slow */
-    *hi = (uint64_t)((rw_u128)a * b >> 64);
-#else
+#ifdef __SIZEOF_INT128__ /* one instruction, where both halves come from one variable */
+    rw_u128 product = (rw_u128)a * b;
+    *hi = (uint64_t)(product >> 64);
+    return (uint64_t)product;
+#else /* five times as slow */
     uint64_t a0 = a & UINT32_MAX, a1 = a >> 32, b0 = b & UINT32_MAX, b1 = b >> 32;
     uint64_t low = a0 * b0, mid1 = a1 * b0, mid2 = a0 * b1;
     uint64_t carry = (low >> 32) + (mid1 & UINT32_MAX) + (mid2 & UINT32_MAX);
     *hi = a1 * b1 + (mid1 >> 32) + (mid2 >> 32) + (carry >> 32);
-#endif
     return a * b;
+#endif
 }
 
 static inline rw_philox rw_philox_block(uint64_t key0, uint64_t key1, rw_philox counter)
