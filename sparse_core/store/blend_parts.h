@@ -107,9 +107,16 @@ static inline double rw_blend_two(rw_blend how, double have, double value)
 static inline void rw_blend_finish(rw_blend how, int32_t k, int32_t width, int64_t n,
                                    const int32_t *holders, double *sum)
 {
-    if (how == RW_BLEND_MEAN && k > 1)
-        for (int64_t i = 0; i < n * width; i++)
-            sum[i] /= k;
+    if (how == RW_BLEND_MEAN && k > 1) {
+        if (k & (k - 1)) {
+            for (int64_t i = 0; i < n * width; i++)
+                sum[i] /= k;
+        } else { /* a power of two has an inverse: the same numbers, sooner */
+            const double part = 1.0 / k;
+            for (int64_t i = 0; i < n * width; i++)
+                sum[i] *= part;
+        }
+    }
     if (how == RW_BLEND_HOLDERS && k > 1)
         for (int64_t i = 0; i < n; i++)
             for (int32_t r = 0; r < width; r++)

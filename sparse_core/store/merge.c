@@ -6,8 +6,8 @@
  * scores are ordered exactly. So the floor changes the time and nothing else.
  *
  * Blocks of groups are merged a ROUND at a time, into memory that stays in the cache, and what is
- * left of them is appended to the candidates: memory that nobody has touched yet is the most
- * expensive part of all. */
+ * left of them gets windows of the result, where it is closed up when it is known which slots
+ * stay: memory that nobody has touched yet is the most expensive part of all. */
 #include "store/merge.h"
 #include "base/mem.h"
 #include "base/topk.h"
@@ -30,16 +30,11 @@ static size_t merged_bytes(const merging *m)
 static void count_merged(const merging *m, merge_scratch *t, const char *weight, int32_t n)
 {
     uint64_t score[MERGE_CHUNK];
-    if (m->plain) {
-        for (int32_t i = 0; i < n; i++)
-            t->bins[plain_bin(plain_score(weight, i))]++;
-        return;
-    }
     for (int32_t i = 0; i < n; i += MERGE_CHUNK) {
         int32_t here = (int32_t)rw_min64(MERGE_CHUNK, n - i);
         merge_scores(m, weight, i, here, score);
         for (int32_t j = 0; j < here; j++)
-            t->bins[score_bin(score[j])]++;
+            t->bins[score_bin(m, score[j])]++;
     }
 }
 
@@ -51,151 +46,134 @@ static void merge_block(const void *arg, int64_t b)
     int64_t at = m->before[merge_block_group(m, b)] - m->first;
     for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++) {
         char *weight = m->round_weight + (size_t)at * bytes;
-        m->kept[g] = merge_group(m, t, g, m->round_source + at, weight);
+        int32_t n = merge_group(m, t, g, m->round_source + at, weight);
         if (m->counts)
-            count_merged(m, t, weight, m->kept[g]);
-        at += m->kept[g];
+            count_merged(m, t, weight, n);
+        m->out->len[g] = n;
+        at += n;
     }
 }
 
-/* Append what is left of blocks [b, end) to the candidates. */
-static rw_status append_round(merging *m, int64_t b, int64_t end)
+/* Windows for what is left of blocks [b, end). */
+static rw_status lay_round(merging *m, int64_t b, int64_t end)
 {
-    size_t bytes = merged_bytes(m);
-    for (int64_t i = b; i < end; i++) {
-        m->at[i + 1] = m->at[i];
-        for (int32_t g = merge_block_group(m, i); g < merge_block_group(m, i + 1); g++)
-            m->at[i + 1] += m->kept[g];
+    rw_store *out = m->out;
+    int32_t first = merge_block_group(m, b), after = merge_block_group(m, end);
+    int64_t slots = 0;
+    for (int32_t g = first; g < after; g++)
+        slots += out->len[g];
+    int64_t top = out->top + rw_packed_slots(slots, after - first);
+    if (top > out->arena) {
+        int64_t want = out->arena ? out->arena + out->arena / 2 : rw_packed_slots(m->expected, m->n_groups);
+        rw_status st = rw_arena_reserve(out, rw_max64(top, want));
+        if (st)
+            return st;
     }
-    if (m->at[end] > m->have) {
-        int64_t want = rw_max64(m->at[end], m->have ? m->have + m->have / 2 : m->expected);
-        void *source = rw_resize(m->source, (size_t)m->have * sizeof *m->source,
-                                 (size_t)want * sizeof *m->source);
-        if (!source)
-            return RW_ENOMEM;
-        m->source = source;
-        void *weight = rw_resize(m->weight, (size_t)m->have * bytes, (size_t)want * bytes);
-        if (!weight) { /* both have the same room, whatever happens */
-            rw_free(m->source, (size_t)want * sizeof *m->source);
-            m->source = NULL;
-            rw_free(m->weight, (size_t)m->have * bytes);
-            m->weight = NULL;
-            m->have = 0;
-            return RW_ENOMEM;
-        }
-        m->weight = weight;
-        m->have = want;
-    }
-    for (int64_t i = b; i < end; i++) {
-        int64_t from = m->before[merge_block_group(m, i)] - m->first;
-        size_t n = (size_t)(m->at[i + 1] - m->at[i]);
-        if (!n)
-            continue;
-        memcpy(m->source + m->at[i], m->round_source + from, n * sizeof *m->source);
-        memcpy(m->weight + (size_t)m->at[i] * bytes, m->round_weight + (size_t)from * bytes,
-               n * bytes);
-    }
+    for (int32_t g = first; g < after; g++)
+        rw_window_append(out, g, out->len[g]);
     return RW_OK;
 }
 
-/* Of n plain slots: how many score higher than the last that stays, and how many as high. */
-static void count_plain(const merging *m, const char *weight, int32_t n, int32_t *better, int32_t *ties)
-{
-    uint32_t last = (uint32_t)m->last;
-    int32_t above = 0, equal = 0;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t score = (int32_t)plain_score(weight, i); /* below 2^31 */
-        above += score > (int32_t)last;
-        equal += score == (int32_t)last;
-    }
-    *better = above;
-    *ties = equal;
-}
-
-static void count_merged_block(const void *arg, int64_t b)
-{
-    const merging *m = arg;
-    uint64_t score[MERGE_CHUNK];
-    int64_t at = m->at[b];
-    for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); at += m->kept[g++]) {
-        int32_t better = 0, ties = 0;
-        if (m->plain)
-            count_plain(m, m->weight + (size_t)at * sizeof(float), m->kept[g], &better, &ties);
-        for (int32_t i = 0; i < m->kept[g] && !m->plain; i += MERGE_CHUNK) {
-            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, m->kept[g] - i);
-            merge_scores(m, m->weight, at + i, here, score);
-            for (int32_t j = 0; j < here; j++) {
-                better += score[j] > m->last;
-                ties += score[j] == m->last;
-            }
-        }
-        m->len[g] = better;
-        m->ties[g] = ties;
-    }
-}
-
-/* Write what stays of n plain slots from `at` on, with so many of those that score like the last. */
-static void write_plain(const merging *m, int64_t at, int32_t n, int32_t ties, int32_t *source,
-                        char *weight)
-{
-    const int32_t *in = m->source + at;
-    const char *in_weight = m->weight + (size_t)at * sizeof(float);
-    uint64_t last = m->last;
-    int32_t to = 0, equal = 0;
-    for (int32_t i = 0; i < n; i++) {
-        uint64_t score = plain_score(in_weight, i);
-        bool tie = score == last, stays = (score > last) | (tie & (equal < ties));
-        equal += tie;
-        if (stays) {
-            source[to] = in[i];
-            memcpy(weight + (size_t)to * sizeof(float), in_weight + (size_t)i * sizeof(float),
-                   sizeof(float));
-            to++;
-        }
-    }
-}
-
-static void write_merged_block(const void *arg, int64_t b)
+/* What is left of a block into its windows. */
+static void place_block(const void *arg, int64_t b)
 {
     const merging *m = arg;
     rw_store *out = m->out;
-    uint64_t score[MERGE_CHUNK];
-    int32_t stays[MERGE_CHUNK];
     size_t bytes = merged_bytes(m);
-    int64_t at = m->at[b];
-    for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); at += m->kept[g++]) {
-        int64_t to = out->start[g];
-        int32_t ties = 0;
-        if (m->plain) {
-            write_plain(m, at, m->kept[g], m->ties[g], out->source + to,
-                        out->field[RW_WEIGHT].data + (size_t)to * bytes);
+    int64_t at = m->before[merge_block_group(m, b)] - m->first;
+    uint64_t come = 0;
+    for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++) {
+        size_t n = (size_t)out->len[g];
+        if (!n)
             continue;
-        }
-        for (int32_t i = 0; i < m->kept[g]; i += MERGE_CHUNK) {
-            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, m->kept[g] - i), n = 0;
-            merge_scores(m, m->weight, at + i, here, score);
-            for (int32_t j = 0; j < here; j++) {
-                int32_t tie = score[j] == m->last;
-                stays[n] = j; /* each is noted, and overwritten unless it stays */
-                n += (score[j] > m->last) | (tie & (ties < m->ties[g]));
-                ties += tie;
-            }
-            const char *weight = m->weight + (size_t)(at + i) * bytes;
-            char *out_weight = out->field[RW_WEIGHT].data + (size_t)to * bytes;
-            for (int32_t j = 0; j < n; j++)
-                out->source[to + j] = m->source[at + i + stays[j]];
-            if (bytes == sizeof(float))
-                for (int32_t j = 0; j < n; j++)
-                    memcpy(out_weight + (size_t)j * sizeof(float),
-                           weight + (size_t)stays[j] * sizeof(float), sizeof(float));
-            else
-                for (int32_t j = 0; j < n; j++)
-                    memcpy(out_weight + (size_t)j * bytes, weight + (size_t)stays[j] * bytes,
-                           bytes);
-            to += n;
-        }
-        RW_ASSERT(to - out->start[g] == m->len[g]);
+        memcpy(out->source + out->start[g], m->round_source + at, n * sizeof *out->source);
+        memcpy(out->field[RW_WEIGHT].data + (size_t)out->start[g] * bytes,
+               m->round_weight + (size_t)at * bytes, n * bytes);
+        come += rw_slots_hash(out, g, out->start[g], out->len[g]);
+        at += out->len[g];
     }
+    m->of[rw_thread_index()].digest += come;
+}
+
+/* --- which stay ---------------------------------------------------------------------- */
+
+/* From a sample of the groups: how many slots there will be, and a floor for `slots` of them, which is 0
+ * if it says nothing. */
+static void look_at_sample(merging *m, int64_t slots)
+{
+    merge_scratch *t = &m->of[0];
+    int64_t bins[SCORE_BINS] = { 0 }, in = 0, n = 0, all = m->before[m->n_groups];
+    int64_t step = rw_max64(RW_MERGE_SAMPLE_PART, m->n_groups / RW_MERGE_SAMPLE_MOST);
+    m->expected = all;
+    if (m->n_groups < RW_MERGE_SAMPLE_LEAST)
+        return;
+    for (int64_t g = step / 2; g < m->n_groups; g += step) {
+        int32_t here = blend_links(m, t, (int32_t)g);
+        in += m->before[g + 1] - m->before[g];
+        n += here;
+        for (int32_t i = 0; i < here; i++)
+            bins[score_bin(m, score_of_sums(m, t->sum + (int64_t)i * m->width))]++;
+        clear_sums(m, t, here);
+    }
+    double there = (double)all * ((double)n / (double)rw_max64(in, 1));
+    m->expected = rw_min64(all, (int64_t)(there + 4 * sqrt(there)) + 1);
+    if (slots == RW_MERGE_ALL)
+        return;
+    double wanted = (double)n * (double)slots / fmax(there, 1.0);
+    wanted += 4 * sqrt(wanted) + 1; /* deviations of a count */
+    int64_t above = 0;
+    for (int bin = SCORE_BINS - 1; bin > 0 && !m->floor; bin--) {
+        above += bins[bin];
+        if ((double)above >= wanted)
+            m->floor = score_bin_begin(m, bin - 1);
+    }
+    if (m->floor)
+        m->expected = rw_min64(m->expected, rw_with_slack(slots));
+    m->drops = m->plain && m->floor && 4 * n > 3 * in; /* few have several stores */
+}
+
+/* Take out of group g what scores lower than the last that stays, and all but the first `m->ties[g]` of
+ * those that score like it; how many of these stay becomes m->ties[g]. The hash of what goes. */
+static uint64_t close_up(const merging *m, int32_t g)
+{
+    rw_store *out = m->out;
+    uint64_t score[MERGE_CHUNK], gone = 0;
+    size_t bytes = merged_bytes(m);
+    int32_t *source = out->source + out->start[g], n = out->len[g], to = 0, ties = 0;
+    char *weight = out->field[RW_WEIGHT].data + (size_t)out->start[g] * bytes;
+    for (int32_t i = 0; i < n; i += MERGE_CHUNK) {
+        int32_t here = (int32_t)rw_min64(MERGE_CHUNK, n - i);
+        merge_scores(m, weight, i, here, score);
+        for (int32_t j = 0; j < here; j++) {
+            bool tie = score[j] == m->last;
+            if (score[j] < m->last || (tie && ties == m->ties[g])) {
+                gone += rw_place_hash(out, g, source[i + j]);
+                continue;
+            }
+            ties += tie;
+            if (to < i + j) {
+                source[to] = source[i + j];
+                if (m->plain) /* in one instruction, not a call */
+                    memcpy(weight + (size_t)to * sizeof(float),
+                           weight + (size_t)(i + j) * sizeof(float), sizeof(float));
+                else
+                    memcpy(weight + (size_t)to * bytes, weight + (size_t)(i + j) * bytes, bytes);
+            }
+            to++;
+        }
+    }
+    m->ties[g] = ties;
+    out->len[g] = to;
+    return gone;
+}
+
+static void close_up_block(const void *arg, int64_t b)
+{
+    const merging *m = arg;
+    uint64_t gone = 0;
+    for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++)
+        gone += close_up(m, g);
+    m->of[rw_thread_index()].digest -= gone;
 }
 
 static rw_status each_merge_block(const merging *m, rw_task task)
@@ -203,42 +181,10 @@ static rw_status each_merge_block(const merging *m, rw_task task)
     return rw_blocks_exactly(m->run, m->threads, m->n_blocks, task, m);
 }
 
-/* --- which stay ---------------------------------------------------------------------- */
-
-/* A floor for `slots` slots, from a sample of the groups: 0 if it says nothing. */
-static uint64_t estimate_floor(merging *m, int64_t slots)
+/* The score of the `slots`-th best. RW_ENOMEM. */
+static rw_status find_last(merging *m, int64_t slots)
 {
-    merge_scratch *t = &m->of[0];
-    int64_t bins[SCORE_BINS] = { 0 }, in = 0, n = 0;
-    int64_t step = rw_max64(RW_MERGE_SAMPLE_PART, m->n_groups / RW_MERGE_SAMPLE_MOST);
-    if (m->n_groups < RW_MERGE_SAMPLE_LEAST)
-        return 0;
-    for (int64_t g = step / 2; g < m->n_groups; g += step) {
-        int32_t here = blend_links(m, t, (int32_t)g);
-        in += m->before[g + 1] - m->before[g];
-        n += here;
-        for (int32_t i = 0; i < here; i++)
-            bins[score_bin(score_of_sums(m, t->sum + (int64_t)i * m->width))]++;
-        clear_sums(m, t, here);
-    }
-    m->drops = m->plain && 4 * n > 3 * in; /* few have several stores */
-    double all = (double)m->before[m->n_groups] * ((double)n / (double)rw_max64(in, 1));
-    double wanted = (double)n * (double)slots / fmax(all, 1.0);
-    wanted += 4 * sqrt(wanted) + 1; /* deviations of a count */
-    int64_t above = 0;
-    for (int bin = SCORE_BINS - 1; bin >= 0; bin--) {
-        above += bins[bin];
-        if ((double)above >= wanted)
-            return bin > 0 ? score_bin_begin(bin - 1) : 0;
-    }
-    return 0;
-}
-
-/* Set m->last to the score of the `slots`-th best, and m->ties and m->len: how many stay in each
- * group, and how many of them have that score. */
-static rw_status choose_best(merging *m, int64_t slots)
-{
-    int64_t bins[SCORE_BINS] = { 0 }, better = 0;
+    int64_t bins[SCORE_BINS] = { 0 }, better = 0, n = 0;
     for (int t = 0; t < m->threads; t++)
         for (int bin = 0; bin < SCORE_BINS; bin++)
             bins[bin] += m->of[t].bins[bin];
@@ -249,29 +195,50 @@ static rw_status choose_best(merging *m, int64_t slots)
     uint64_t *sharing = rw_alloc_array((size_t)bins[bin], sizeof *sharing), score[MERGE_CHUNK];
     if (!sharing)
         return RW_ENOMEM;
-    int64_t n = 0;
-    for (int64_t i = 0, all = m->at[m->n_blocks]; i < all; i += MERGE_CHUNK) {
-        int32_t here = (int32_t)rw_min64(MERGE_CHUNK, all - i);
-        merge_scores(m, m->weight, i, here, score);
-        for (int32_t j = 0; j < here; j++)
-            if ((m->plain ? plain_bin((uint32_t)score[j]) : score_bin(score[j])) == bin)
-                sharing[n++] = score[j];
+    uint64_t least = score_bin_begin(m, bin);
+    uint64_t width = (bin < SCORE_BINS - 1 ? score_bin_begin(m, bin + 1) : UINT64_MAX) - least;
+    for (int32_t g = 0; g < m->n_groups; g++) {
+        const char *weight = m->out->field[RW_WEIGHT].data + (size_t)m->out->start[g] * merged_bytes(m);
+        for (int32_t i = 0; i < m->out->len[g]; i += MERGE_CHUNK) {
+            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, m->out->len[g] - i);
+            merge_scores(m, weight, i, here, score);
+            for (int32_t j = 0; j < here; j++)
+                if (score[j] - least < width)
+                    sharing[n++] = score[j];
+        }
     }
     m->last = rw_kth_largest(sharing, n, slots - better);
     rw_free(sharing, (size_t)bins[bin] * sizeof *sharing);
+    return RW_OK;
+}
 
-    rw_status st = each_merge_block(m, count_merged_block);
+/* Leave the `slots` best. */
+static rw_status keep_best(merging *m, int64_t slots)
+{
+    rw_status st = find_last(m, slots);
+    for (int32_t g = 0; g < m->n_groups; g++)
+        m->ties[g] = INT32_MAX;
+    if (!st)
+        st = each_merge_block(m, close_up_block);
     if (st)
         return st;
     int64_t rest = slots;
+    m->out->slots = slots;
     for (int32_t g = 0; g < m->n_groups; g++)
-        rest -= m->len[g];
+        rest -= m->out->len[g] - m->ties[g];
+    bool surplus = false;
     for (int32_t g = 0; g < m->n_groups; g++) {
-        m->ties[g] = (int32_t)rw_min64(m->ties[g], rest);
-        m->len[g] += m->ties[g];
-        rest -= m->ties[g];
+        int32_t stay = (int32_t)rw_min64(m->ties[g], rest);
+        surplus |= stay < m->ties[g];
+        m->ties[g] = stay;
+        rest -= stay;
     }
-    return RW_OK;
+    if (surplus)
+        st = each_merge_block(m, close_up_block);
+    int64_t packed = rw_packed_slots(slots, m->n_groups);
+    if (!st && m->out->top > packed + packed / RW_WASTE_PART)
+        st = rw_store_compact(m->out);
+    return st;
 }
 
 /* --- the whole -------------------------------------------------------------------------- */
@@ -281,8 +248,9 @@ static bool merge_scratch_new(const merging *m, merge_scratch *t)
     size_t room = (size_t)m->room, values = room * (size_t)m->width, k = (size_t)m->k;
     size_t n_in = (size_t)m->from[0]->n_in;
     t->of.base = 1;
+    t->stamp = STAMP_FIRST;
     if (m->plain)
-        t->seen = rw_alloc_array(SEEN_MOST, sizeof *t->seen);
+        t->seen = rw_calloc_array(m->places, sizeof *t->seen);
     else
         t->of.entry = rw_calloc_array(n_in, sizeof *t->of.entry);
     for (int i = 0; i < 2; i++)
@@ -304,7 +272,7 @@ static void merge_scratch_free(const merging *m, merge_scratch *t)
 {
     size_t room = (size_t)m->room, values = room * (size_t)m->width, k = (size_t)m->k;
     rw_free(t->of.entry, (size_t)m->from[0]->n_in * sizeof *t->of.entry);
-    rw_free(t->seen, SEEN_MOST * sizeof *t->seen);
+    rw_free(t->seen, m->places * sizeof *t->seen);
     for (int i = 0; i < 2; i++)
         rw_free(t->keys[i], (room + 2 * k) * sizeof *t->keys[i]);
     rw_free(t->begin, k * sizeof *t->begin);
@@ -324,16 +292,11 @@ static void merging_end(merging *m)
     rw_free(m->of, (size_t)m->threads * sizeof *m->of);
     rw_free(m->round_source, (size_t)m->round_room * sizeof *m->round_source);
     rw_free(m->round_weight, (size_t)m->round_room * bytes);
-    rw_free(m->source, (size_t)m->have * sizeof *m->source);
-    rw_free(m->weight, (size_t)m->have * bytes);
-    rw_free(m->at, ((size_t)m->n_blocks + 1) * sizeof *m->at);
-    rw_free(m->kept, n_groups * sizeof *m->kept);
     rw_free(m->ties, n_groups * sizeof *m->ties);
-    rw_free(m->len, n_groups * sizeof *m->len);
     rw_free(m->before, (n_groups + 1) * sizeof *m->before);
 }
 
-/* Memory for everything but the candidates. */
+/* Memory for everything but the slots of the result. */
 static rw_status merging_start(merging *m)
 {
     size_t n_groups = (size_t)m->n_groups;
@@ -352,6 +315,8 @@ static rw_status merging_start(merging *m)
     if (m->room > INT32_MAX / 2) /* places in tables and keys */
         return RW_ENOMEM;
     m->room = rw_max64(m->room, 1);
+    for (m->places = SEEN_LEAST; m->places < SEEN_MOST && m->places < SEEN_A_LINK * m->room;)
+        m->places *= 2;
     m->threads = rw_threads_for(m->run->threads, all * m->width * RW_COST_MERGE_SLOT);
     m->n_blocks = rw_max64(1, rw_min64(m->n_groups, all * m->width / RW_BLOCK_VALUES));
     m->round = (int64_t)RW_MERGE_ROUND_BLOCKS * m->threads;
@@ -366,56 +331,61 @@ static rw_status merging_start(merging *m)
         ok = merge_scratch_new(m, &m->of[t]);
     m->round_source = rw_alloc_array((size_t)m->round_room, sizeof *m->round_source);
     m->round_weight = rw_alloc_array((size_t)m->round_room, merged_bytes(m));
-    m->at = rw_calloc_array((size_t)m->n_blocks + 1, sizeof *m->at);
-    m->kept = rw_alloc_array(n_groups, sizeof *m->kept);
-    m->ties = rw_calloc_array(n_groups, sizeof *m->ties);
-    m->len = rw_alloc_array(n_groups, sizeof *m->len);
-    ok = ok && m->round_source && m->round_weight && m->at && m->kept && m->ties && m->len;
+    m->ties = rw_alloc_array(n_groups, sizeof *m->ties);
+    ok = ok && m->round_source && m->round_weight && m->ties;
     return ok ? RW_OK : RW_ENOMEM;
 }
 
-/* Merge all groups; how many slots lie above the floor: *n. */
-static rw_status merge_all(merging *m, int64_t *n)
+/* Merge all groups into m->out, which may be what a merge with a floor has left. */
+static rw_status merge_all(merging *m)
 {
     rw_status st = RW_OK;
-    for (int t = 0; t < m->threads; t++)
+    m->out->top = m->out->slots = 0;
+    for (int t = 0; t < m->threads; t++) {
+        m->of[t].digest = 0;
         memset(m->of[t].bins, 0, SCORE_BINS * sizeof *m->of[t].bins);
+    }
     for (int64_t b = 0; b < m->n_blocks && !st; b += m->round) {
         int64_t end = rw_min64(b + m->round, m->n_blocks);
         m->first = m->before[merge_block_group(m, b)];
         RW_PARALLEL_FOR(m->threads)
-        for (int64_t i = 0; i < end - b; i++)
-            merge_block(m, b + i);
-        st = append_round(m, b, end);
-        if (!st && m->run->poll && m->run->poll(m->run->arg))
+        for (int64_t i = b; i < end; i++)
+            merge_block(m, i);
+        st = lay_round(m, b, end);
+        if (st)
+            break;
+        RW_PARALLEL_FOR(m->threads)
+        for (int64_t i = b; i < end; i++)
+            place_block(m, i);
+        if (m->run->poll && m->run->poll(m->run->arg))
             st = RW_EINTR;
     }
-    *n = m->at[m->n_blocks];
     return st;
 }
 
-/* The store of the chosen slots. */
-static rw_status build_merged(merging *m)
+/* All slots, or the best, in m->out. */
+static rw_status merge_into(merging *m, int64_t slots)
 {
-    const rw_store *like = m->from[0];
-    size_t n_groups = (size_t)m->n_groups;
-    int64_t *indptr = rw_alloc_array(n_groups + 1, sizeof *indptr);
-    m->out = rw_store_new(like->n_out, like->n_in, like->group, m->dtype);
-    rw_status st = indptr && m->out ? RW_OK : RW_ENOMEM;
-    if (!st) {
-        m->out->field[RW_WEIGHT].birth = like->field[RW_WEIGHT].birth;
-        indptr[0] = 0;
-        for (int32_t g = 0; g < m->n_groups; g++)
-            indptr[g + 1] = indptr[g] + m->len[g];
-        st = rw_windows_lay(m->out, indptr);
-    }
-    if (!st)
-        st = each_merge_block(m, write_merged_block);
-    rw_free(indptr, (n_groups + 1) * sizeof *indptr);
-    if (!st)
-        m->out->digest = rw_digest_count(m->out);
+    rw_status st = merging_start(m);
     if (st)
-        rw_store_free(m->out);
+        return st;
+    if (slots > m->before[m->n_groups])
+        return RW_EFULL;
+    m->counts = slots != RW_MERGE_ALL;
+    look_at_sample(m, slots);
+    m->alone = m->drops ? least_alone(m) : 0;
+    st = merge_all(m);
+    if (!st && m->floor && m->out->slots < slots) {
+        m->floor = 0;
+        m->drops = false;
+        st = merge_all(m);
+    }
+    if (st)
+        return st;
+    if (m->out->slots < slots)
+        return RW_EFULL;
+    if (slots != RW_MERGE_ALL && m->out->slots > slots)
+        st = keep_best(m, slots);
     return st;
 }
 
@@ -424,42 +394,29 @@ rw_status rw_store_merge(const rw_store *const *from, int32_t k, rw_blend how, i
 {
     RW_ASSERT(from && k >= 1 && k <= RW_BLEND_MOST && rw_is_run(run) && out);
     RW_ASSERT(slots >= RW_MERGE_ALL);
-    merging m = { .from = from, .k = k, .width = from[0]->group, .n_groups = from[0]->n_groups,
-                  .dtype = from[0]->field[RW_WEIGHT].dtype, .how = how, .run = run };
-    m.plain = m.width == 1 && m.dtype == RW_F32 && how <= RW_BLEND_HOLDERS;
+    const rw_store *like = from[0];
+    merging m = { .from = from, .k = k, .width = like->group, .n_groups = like->n_groups,
+                  .dtype = like->field[RW_WEIGHT].dtype, .how = how, .run = run };
     for (int32_t i = 1; i < k; i++)
-        if (!rw_same_sizes(from[0], from[i]) || from[i]->field[RW_WEIGHT].dtype != m.dtype)
+        if (!rw_same_sizes(like, from[i]) || from[i]->field[RW_WEIGHT].dtype != m.dtype)
             return RW_ESHAPE;
-    int64_t n = 0;
-    rw_status st = merging_start(&m);
-    if (!st && slots > m.before[m.n_groups])
-        st = RW_EFULL;
-    m.counts = slots > 0;
-    if (!st && slots > 0 && slots < m.before[m.n_groups])
-        m.floor = estimate_floor(&m, slots);
-    m.drops = m.drops && m.floor;
-    m.alone = least_alone(&m);
-    m.expected = m.floor ? slots + slots / 16 : 0;
-    if (!st)
-        st = merge_all(&m, &n);
-    if (!st && m.floor && n < slots) {
-        m.floor = 0;
-        m.drops = false;
-        st = merge_all(&m, &n);
-    }
-    if (!st && n < slots)
-        st = RW_EFULL;
-    if (!st && slots != RW_MERGE_ALL && n > slots && slots > 0) {
-        st = choose_best(&m, slots);
-    } else if (!st) {
-        m.last = slots == 0 ? UINT64_MAX : 0;
-        for (int32_t g = 0; g < m.n_groups; g++)
-            m.len[g] = m.ties[g] = slots == 0 ? 0 : m.kept[g];
-    }
-    if (!st)
-        st = build_merged(&m);
+    m.plain = m.width == 1 && m.dtype == RW_F32 && how <= RW_BLEND_HOLDERS;
+    m.bin_base = m.plain ? FLOAT_BIN_BASE : SCORE_BIN_BASE;
+    m.bin_shift = m.plain ? FLOAT_BIN_SHIFT : SCORE_BIN_SHIFT;
+    m.out = rw_store_new(like->n_out, like->n_in, like->group, m.dtype);
+    if (!m.out)
+        return RW_ENOMEM;
+    m.out->field[RW_WEIGHT].birth = like->field[RW_WEIGHT].birth;
+    rw_status st = slots ? merge_into(&m, slots) : RW_OK;
+    for (int t = 0; t < m.threads && m.of; t++)
+        m.out->digest += m.of[t].digest;
     merging_end(&m);
-    if (!st)
-        *out = m.out;
-    return st;
+    if (st) {
+        rw_store_free(m.out);
+        return st;
+    }
+    m.out->generation++;
+    rw_arena_trim(m.out, m.out->top);
+    *out = m.out;
+    return RW_OK;
 }

@@ -19,14 +19,16 @@ enum {
     SCORE_BIN_BITS = 12, /* 64 octaves of 64 bins, as in prune.c */
     SCORE_BINS = 1 << SCORE_BIN_BITS,
     SCORE_BIN_SHIFT = 52 - 6,
-    FLOAT_BIN_SHIFT = 23 - 6,         /* the same bins of a float's bits */
-    FLOAT_BIN_BASE = (127 - 40) << 6,
+    FLOAT_BIN_SHIFT = 23 - 6, /* the same bins of a float's bits */
     MERGE_CHUNK = 256,   /* slots scored at a time: a bound of the stack, 2 KB */
     SEEN_LEAST = 64,
-    SEEN_MOST = 8192,    /* places for sources that were seen: a first-level cache holds them */
-    SEEN_A_LINK = 8      /* for each link, so that few share one */
+    SEEN_MOST = 16384,   /* places for sources that were seen: half a first-level cache */
+    SEEN_A_LINK = 64,    /* for each link, so that hardly any share one */
+    STAMP_FIRST = 2,     /* what a group begins with in such a place: even; one more is seen twice */
+    STAMP_END = 256
 };
 #define SCORE_BIN_BASE ((uint64_t)(1023 - 40) << 52)
+#define FLOAT_BIN_BASE ((uint64_t)(127 - 40) << 23)
 #define HIGHEST_SCORE (UINT64_MAX >> 1)
 #define NO_NUMBER 0x7f800001u /* a float's bits, one more than infinity */
 
@@ -34,7 +36,8 @@ enum {
 typedef struct {
     rw_link_table of;  /* unless it is plain                              */
     int64_t had;       /* links of the group before                       */
-    uint8_t *seen;     /* SEEN_MOST, if it is: how often a source was seen, as 1, 3, 7, ... */
+    uint8_t *seen;     /* m->places, if it is: the stamp of the last group that has the source */
+    int stamp;         /* of this group                                   */
     int32_t *source;   /* room: of each link, in the order of coming      */
     double *sum;       /* room * width: between two groups the start of the blend */
     double *value;     /* room * width: of the slots of one store         */
@@ -43,6 +46,7 @@ typedef struct {
     int64_t *begin;    /* k: where a run begins                           */
     int64_t *length;   /* k: and its keys                                 */
     int64_t *bins;     /* BINS                                            */
+    uint64_t digest;   /* of what this thread has put into windows        */
 } merge_scratch;
 
 typedef struct {
@@ -56,26 +60,23 @@ typedef struct {
     bool drops;           /* is it worth while to look at links of one store before a merge? */
     uint32_t alone;       /* the least magnitude, as bits, that is not below the floor where one store
                              has the link                                   */
+    uint32_t places;      /* for sources that were seen, a power of two    */
     int64_t room;         /* slots that a group has in all stores, at most */
     int64_t *before;      /* n_groups + 1: slots of the groups before, in all stores */
     int64_t n_blocks, round; /* blocks, and of these in a round            */
     merge_scratch *of;          /* one for each thread                           */
     uint64_t floor;       /* scores below it are dropped                   */
+    uint64_t bin_base;    /* the least score of bin 1, but for what lies below all */
+    int bin_shift;
     bool counts;          /* are scores counted in bins?                   */
-    int32_t *kept;        /* n_groups: slots that are not dropped          */
     int64_t first;        /* slots in all stores before the present round  */
     int64_t round_room;   /* slots of a round, at most                     */
     int32_t *round_source;
     char *round_weight;
-    int64_t *at;          /* n_blocks + 1: where the candidates of a block begin */
-    int64_t have;         /* candidates there is memory for                */
-    int64_t expected;     /* candidates there will be, more or less; 0: nobody knows */
-    int32_t *source;
-    char *weight;
+    int64_t expected;     /* slots that there will be above the floor, more or less */
     uint64_t last;        /* the score of the last one that stays          */
-    int32_t *ties;        /* n_groups: of that score, how many are there; then, how many stay */
-    int32_t *len;         /* n_groups: those that stay                     */
-    rw_store *out;
+    int32_t *ties;        /* n_groups: of that score, how many may stay, and then how many were there */
+    rw_store *out;        /* what lies above the floor, and in the end what stays */
 } merging;
 
 /* Positive doubles order like their bits. */
@@ -86,15 +87,15 @@ static inline uint64_t magnitude_bits(double magnitude)
     return magnitude == magnitude ? bits : HIGHEST_SCORE;
 }
 
-static inline int score_bin(uint64_t score)
+static inline int score_bin(const merging *m, uint64_t score)
 {
-    uint64_t bin = score < SCORE_BIN_BASE ? 0 : (score - SCORE_BIN_BASE) >> SCORE_BIN_SHIFT;
+    uint64_t bin = score < m->bin_base ? 0 : (score - m->bin_base) >> m->bin_shift;
     return bin < SCORE_BINS ? (int)bin : SCORE_BINS - 1;
 }
 
-static uint64_t score_bin_begin(int bin)
+static uint64_t score_bin_begin(const merging *m, int bin)
 {
-    return bin ? SCORE_BIN_BASE + ((uint64_t)bin << SCORE_BIN_SHIFT) : 0;
+    return bin ? m->bin_base + ((uint64_t)bin << m->bin_shift) : 0;
 }
 
 /* The score of weight i where all is plain: its magnitude as bits, which order like the numbers; what
@@ -105,13 +106,6 @@ static inline uint32_t plain_score(const char *weight, int64_t i)
     memcpy(&bits, weight + (size_t)i * sizeof bits, sizeof bits);
     bits &= INT32_MAX;
     return bits < NO_NUMBER ? bits : NO_NUMBER;
-}
-
-/* The same bin as of the score as a double. */
-static inline int plain_bin(uint32_t score)
-{
-    int bin = (int)(score >> FLOAT_BIN_SHIFT) - FLOAT_BIN_BASE;
-    return bin < 0 ? 0 : bin < SCORE_BINS ? bin : SCORE_BINS - 1;
 }
 
 /* Scores of n slots from `first` on, as their weights are rounded. */
@@ -140,25 +134,58 @@ static void merge_scores(const merging *m, const char *weight, int64_t first, in
 
 /* --- one group ------------------------------------------------------------------- */
 
-/* Two runs into one, in the order of sources; of one source the first run's comes first. Each run has
- * a sentinel before it, below all keys, and one behind, above all. */
+/* One step of a merge from its front on, or from its end: of one source the first run's key comes
+ * first. Selected without a branch, which would be mispredicted every other time: the sign of a
+ * difference says which key it is. */
+#define TAKE_FIRST(a, b, to)                                                      \
+    do {                                                                          \
+        uint64_t x = *(a), y = *(b), later = ((y | UINT32_MAX) - x) >> 63;        \
+        *(to) = x ^ ((x ^ y) & (0 - later));                                      \
+        (a) += 1 - later;                                                         \
+        (b) += later;                                                             \
+    } while (0)
+#define TAKE_LAST(a, b, to)                                                       \
+    do {                                                                          \
+        uint64_t x = *(a), y = *(b), later = ((y | UINT32_MAX) - x) >> 63;        \
+        *(to) = y ^ ((x ^ y) & (0 - later));                                      \
+        (a) -= later;                                                             \
+        (b) -= 1 - later;                                                         \
+    } while (0)
+
+/* How many of the first `n` keys of two merged runs come from the first. */
+static int64_t split_runs(const uint64_t *a, int64_t n_a, const uint64_t *b, int64_t n_b, int64_t n)
+{
+    int64_t low = rw_max64(0, n - n_b), left = rw_min64(n, n_a) - low;
+    while (left > 0) { /* a[low + half] is among them if it precedes what would be the last of b */
+        int64_t half = left / 2;
+        int64_t among = (int64_t)(a[low + half] <= (b[n - low - half - 1] | UINT32_MAX));
+        low += (half + 1) & (0 - among);
+        left = half + ((left - 2 * half - 1) & (0 - among));
+    }
+    return low;
+}
+
+/* Two runs into one, in the order of sources. Each has a sentinel before it, below all keys, and one
+ * behind, above all. A step waits for the one before, so there are four rows of steps beside each
+ * other: from both ends, and from the middle to both sides. */
 static void merge_two(const uint64_t *a, int64_t n_a, const uint64_t *b, int64_t n_b, uint64_t *out)
 {
+    int64_t n = n_a + n_b, middle = n / 2, quarter = n / 4;
+    int64_t of_a = split_runs(a, n_a, b, n_b, middle);
+    const uint64_t *a_middle = a + of_a, *b_middle = b + (middle - of_a);
+    const uint64_t *a_back = a_middle - 1, *b_back = b_middle - 1;
     const uint64_t *a_last = a + n_a - 1, *b_last = b + n_b - 1;
-    uint64_t *end = out + n_a + n_b;
-    for (int64_t half = (n_a + n_b) / 2; half > 0; half--) {
-        uint64_t x = *a, y = *b, first = (uint64_t)(x <= (y | UINT32_MAX));
-        *out++ = y ^ ((x ^ y) & (0 - first));
-        a += first;
-        b += 1 - first;
-        x = *a_last, y = *b_last;
-        uint64_t last = (uint64_t)(x > (y | UINT32_MAX));
-        *--end = y ^ ((x ^ y) & (0 - last));
-        a_last -= last;
-        b_last -= 1 - last;
+    uint64_t *from_middle = out + middle;
+    for (int64_t i = 0; i < quarter; i++) {
+        TAKE_FIRST(a, b, out + i);
+        TAKE_LAST(a_back, b_back, from_middle - 1 - i);
+        TAKE_FIRST(a_middle, b_middle, from_middle + i);
+        TAKE_LAST(a_last, b_last, out + n - 1 - i);
     }
-    if (out < end)
-        *out = *a <= (*b | UINT32_MAX) ? *a : *b;
+    for (int64_t i = quarter; i < middle - quarter; i++)
+        TAKE_FIRST(a, b, out + i);
+    for (int64_t i = quarter; i < n - middle - quarter; i++)
+        TAKE_FIRST(a_middle, b_middle, from_middle + i);
 }
 
 /* Merge k runs of keys; returns the first key of all. */
@@ -176,7 +203,7 @@ static const uint64_t *merge_all_runs(merge_scratch *t, int32_t k)
                 memcpy(other + begin, keys + begin, (size_t)length * sizeof *keys);
             }
             other[begin - 1] = 0;
-            other[begin + length] = UINT64_MAX;
+            other[begin + length] = INT64_MAX;
             t->begin[i / 2] = begin;
             t->length[i / 2] = length;
         }
@@ -240,42 +267,55 @@ static int32_t collect_links(const merging *m, merge_scratch *t, int32_t g)
 /* The score of a link, from its weights as they will be rounded. */
 static uint64_t score_of_sums(const merging *m, const double *sum)
 {
+    if (m->plain) {
+        float value = (float)*sum;
+        return plain_score((const char *)&value, 0);
+    }
     double all = 0;
     for (int32_t r = 0; r < m->width; r++)
         all += fabs(m->dtype == RW_F32 ? (double)(float)sum[r] : sum[r]);
     return magnitude_bits(all);
 }
 
-/* Note in how many stores sources of group g are, or some that share a place with them; how many places
- * there are, less one. */
-static uint32_t note_sources(const merging *m, const merge_scratch *t, int32_t g)
+/* Slot p of a plain store as a key. */
+static inline uint64_t weight_key(const int32_t *source, const char *weight, int32_t p)
+{
+    uint32_t bits;
+    memcpy(&bits, weight + (size_t)p * sizeof bits, sizeof bits);
+    return ((uint64_t)(uint32_t)source[p] + 1) << 32 | bits;
+}
+
+/* Stamp the sources of group g, so that the last bit says which of them come more than once, or share
+ * a place with another one. */
+static void note_sources(const merging *m, merge_scratch *t, int32_t g)
 {
     uint8_t *seen = t->seen;
-    int64_t links = m->before[g + 1] - m->before[g];
-    uint32_t places = SEEN_LEAST;
-    while (places < SEEN_MOST && places < SEEN_A_LINK * links)
-        places *= 2;
-    memset(seen, 0, places);
+    const uint32_t mask = m->places - 1;
+    t->stamp += 2;
+    if (t->stamp >= STAMP_END) {
+        memset(seen, 0, m->places);
+        t->stamp = STAMP_FIRST;
+    }
+    const int stamp = t->stamp;
     for (int32_t i = 0; i < m->k; i++) {
         const rw_store *s = m->from[i];
         const int32_t *source = s->source + s->start[g], *end = source + s->len[g];
         while (source < end) {
-            uint8_t *of = seen + ((uint32_t)*source++ & (places - 1));
-            *of = (uint8_t)(*of << 1 | 1);
+            uint8_t *of = seen + ((uint32_t)*source++ & mask);
+            *of = (uint8_t)(stamp + (*of >= stamp));
         }
     }
-    return places - 1;
 }
 
-/* The runs of keys of group g: without most of those links that one store alone has, and that lie
- * below the floor there. How many keys. */
+/* The runs of keys of group g: without those links that lie below the floor and that one store alone
+ * has. How many keys. */
 static int64_t gather_keys(const merging *m, merge_scratch *t, int32_t g)
 {
-    const bool drops = m->drops;
-    const uint32_t alone = m->alone;
+    const uint32_t alone = m->alone, mask = m->places - 1;
     const uint8_t *seen = t->seen;
     int64_t at = 0, n = 0;
-    const uint32_t mask = drops ? note_sources(m, t, g) : 0;
+    if (m->drops)
+        note_sources(m, t, g);
     for (int32_t i = 0; i < m->k; i++) {
         const rw_store *s = m->from[i];
         const int32_t *source = s->source + s->start[g];
@@ -283,16 +323,20 @@ static int64_t gather_keys(const merging *m, merge_scratch *t, int32_t g)
         uint64_t *key = t->keys[0] + at;
         int32_t len = s->len[g];
         *key++ = 0;
-        for (int32_t p = 0; p < len; p++) {
-            uint32_t bits;
-            memcpy(&bits, weight + (size_t)p * sizeof bits, sizeof bits);
-            *key = ((uint64_t)(uint32_t)source[p] + 1) << 32 | bits;
-            key += !drops || (seen[(uint32_t)source[p] & mask] > 1) | ((bits & INT32_MAX) >= alone);
-        }
         t->begin[i] = at + 1;
+        if (m->drops) {
+            for (int32_t p = 0; p < len; p++) {
+                *key = weight_key(source, weight, p);
+                key += (seen[(uint32_t)source[p] & mask] & 1) | (((uint32_t)*key & INT32_MAX) >= alone);
+            }
+        } else {
+            for (int32_t p = 0; p < len; p++)
+                key[p] = weight_key(source, weight, p);
+            key += len;
+        }
         t->length[i] = key - t->keys[0] - (at + 1);
         n += t->length[i];
-        *key++ = UINT64_MAX;
+        *key++ = INT64_MAX;
         at = key - t->keys[0];
     }
     return n;
@@ -325,22 +369,16 @@ static int32_t merge_plain(const merging *m, merge_scratch *t, int32_t g)
     return at + 1;
 }
 
-static bool is_below(float value, double floor)
-{
-    return (double)fabsf(value) < floor; /* not a number is not */
-}
-
 /* m->alone for m->floor: rounding and dividing keep the order of magnitudes. */
 static uint32_t least_alone(const merging *m)
 {
-    uint32_t low = 0, high = INT32_MAX; /* the highest is not a number, and stays */
-    double floor;
-    memcpy(&floor, &m->floor, sizeof floor);
+    uint32_t low = 0, high = NO_NUMBER; /* that is the highest, and stays */
     while (low < high) {
         uint32_t bits = low + (high - low) / 2;
         float value;
         memcpy(&value, &bits, sizeof value);
-        if (is_below((float)(m->how == RW_BLEND_MEAN ? (double)value / m->k : (double)value), floor))
+        double alone = m->how == RW_BLEND_MEAN ? (double)value / m->k : (double)value;
+        if (score_of_sums(m, &alone) < m->floor)
             low = bits + 1;
         else
             high = bits;
@@ -364,7 +402,7 @@ static int32_t order_links(const merging *m, merge_scratch *t, const uint64_t **
         }
         t->begin[i] = at + 1;
         t->length[i] = key - t->keys[0] - (at + 1);
-        *key++ = UINT64_MAX;
+        *key++ = INT64_MAX;
         at = key - t->keys[0];
         n += (int32_t)t->length[i];
     }
@@ -392,13 +430,14 @@ static int32_t merge_group(const merging *m, merge_scratch *t, int32_t g, int32_
 {
     int32_t links = blend_links(m, t, g), n = 0;
     if (m->plain) {
-        double floor;
-        memcpy(&floor, &m->floor, sizeof floor);
+        const uint32_t least = (uint32_t)m->floor;
         for (int32_t i = 0; i < links; i++) { /* each is written, and overwritten unless it stays */
             float value = (float)t->sum[i];
+            uint32_t bits;
+            memcpy(&bits, &value, sizeof bits);
             source[n] = t->source[i];
-            memcpy(weight + (size_t)n * sizeof value, &value, sizeof value);
-            n += !is_below(value, floor);
+            memcpy(weight + (size_t)n * sizeof bits, &bits, sizeof bits);
+            n += (bits & INT32_MAX) >= least;
         }
     } else {
         const uint64_t *key;

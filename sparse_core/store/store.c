@@ -347,20 +347,25 @@ static int64_t packed_slots(const rw_store *s)
     return total;
 }
 
+void rw_window_append(rw_store *s, int32_t g, int32_t len)
+{
+    s->len[g] = len;
+    s->cap[g] = rw_window_room(s, len);
+    s->start[g] = s->cap[g] ? s->top : 0;
+    s->top += s->cap[g];
+    s->slots += len;
+    RW_ASSERT(s->top <= s->arena);
+}
+
 rw_status rw_windows_lay_lengths(rw_store *s)
 {
     RW_ASSERT(!s->slots && !s->pins);
     rw_status st = rw_arena_reserve(s, packed_slots(s));
     if (st)
         return st;
-    int64_t at = 0;
-    for (int32_t g = 0; g < s->n_groups; g++) {
-        s->cap[g] = rw_window_room(s, s->len[g]);
-        s->start[g] = s->cap[g] ? at : 0;
-        at += s->cap[g];
-        s->slots += s->len[g];
-    }
-    s->top = at;
+    s->top = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        rw_window_append(s, g, s->len[g]);
     rw_pool_reset(s);
     s->mirror.valid = false;
     s->generation++;

@@ -249,6 +249,9 @@ rw_status rw_arena_reserve(rw_store *s, int64_t slots);
 /* Give back what lies behind `slots` slots, where that takes no memory. Windows
  * must lie before it. Cannot fail. */
 void rw_arena_trim(rw_store *s, int64_t slots);
+/* A packed window behind all others for `len` slots of group g, which has none yet; there must be
+ * memory for it. */
+void rw_window_append(rw_store *s, int32_t g, int32_t len);
 /* Take a window of at least `need` slots from the pool or from the top (which
  * must have been reserved); *cap is what it holds. */
 int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap);

@@ -163,6 +163,20 @@ static void test_a_floor_that_is_too_high(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* So few groups that no sample tells a floor: all slots get windows, and few of them stay. */
+static void test_a_merge_takes_what_it_keeps(void)
+{
+    rw_store *s = odd_store(40, 30000, 2, RW_F32, 0), *out = NULL;
+    rw_store *from[1] = { s };
+    int64_t slots = s->slots / 10;
+    CHECK_STATUS(rw_store_merge((const rw_store *const *)from, 1, RW_BLEND_SUM, slots, &ALONE, &out), RW_OK);
+    CHECK(is_merge(out, from, 1, RW_BLEND_SUM, slots));
+    CHECK(out->top <= rw_packed_slots(slots, out->n_groups) * (RW_WASTE_PART + 1) / RW_WASTE_PART);
+    rw_store_free(out);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
 static void test_merges_refuse_what_does_not_fit(void)
 {
     rw_store *s[5] = { random_store(9, 12, 2, RW_F32, 50), random_store(10, 12, 2, RW_F32, 50),
