@@ -6,12 +6,12 @@
 
 enum { MERGED_MOST = 9 };
 
-/* Weights that are rounded when they are summed, with ties, zeros of both signs, and no numbers. */
+/* Weights with ties, zeros of both signs, and no numbers, and some whose sum depends on the order. */
 static double odd_weight(int odd)
 {
-    static const double SPECIAL[] = { 0.0, -0.0, 1.0, -1.0, 1e-42, NAN };
-    int which = random_below(odd ? 12 : 1000000);
-    return which < 6 ? SPECIAL[which] : (double)random_below(1 << 20) / (1 << 21) - 0.2;
+    static const double SPECIAL[] = { 0.0, -0.0, 1.0, -1.0, 1e-42, NAN, 1e30, -1e30 };
+    int which = random_below(odd ? 16 : 1000000);
+    return which < 8 ? SPECIAL[which] : (double)random_below(1 << 20) / (1 << 21) - 0.2;
 }
 
 static rw_store *odd_store(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype, int odd)

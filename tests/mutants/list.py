@@ -432,7 +432,7 @@ MUTANTS = [
         "merge-keeps-room-for-all",
         "store/merge.c",
         "m->out->top > packed + packed / RW_WASTE_PART",
-        "m->out->top < 0",
+        "m->out->top < packed / RW_WASTE_PART",
         "test_a_merge_takes_what_it_keeps",
     ),
     Mutant(
