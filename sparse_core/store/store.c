@@ -1,5 +1,6 @@
 #include "store/store.h"
 #include "base/mem.h"
+#include "store/digest.h"
 
 #include <string.h>
 
@@ -98,6 +99,14 @@ int32_t rw_group_find(const rw_store *s, int32_t g, int32_t source)
     const int32_t *row = s->source + s->start[g];
     int32_t low = rw_count_up_to(row, s->len[g], source - 1);
     return low < s->len[g] && row[low] == source ? low : -1 - low;
+}
+
+uint64_t rw_digest_count(const rw_store *s)
+{
+    uint64_t sum = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        sum += rw_slots_hash(s, g, s->start[g], s->len[g]);
+    return sum;
 }
 
 /* --- fields --------------------------------------------------------------- */
