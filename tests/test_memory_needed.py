@@ -204,6 +204,35 @@ def test_the_best_network_comes_after_the_evaluation_unless_there_is_another(mon
     trainer.fit(*data, batch_size=8, validation_data=data, verbose=0)
 
 
+def test_a_stream_of_small_batches_is_counted_once_it_is_steady(monkeypatch):
+    """To ask the machine takes longer than ten rows take; what is larger, or other, is counted every time."""
+    asked = []
+    monkeypatch.setattr(_memory, "memory_available", lambda swap: asked.append(swap) or 1 << 40)
+
+    def small_trainer():
+        return trainer_of([rw.Sparse(20, 30, links=200), rw.Sparse(30, 10, links=100, activation="softmax")])
+
+    small = small_trainer()
+    X, y = np.zeros((40, 20), "f4"), np.zeros(40, int)
+
+    def counted(trainer, X=X, y=y, **options):
+        before = len(asked)
+        trainer.fit(X, y, batch_size=10, verbose=0, **options)
+        return len(asked) > before
+
+    assert counted(small)
+    counted(small)  # what is kept between calls is there now
+    assert not counted(small) and not counted(small)
+    assert counted(small, validation_data=(X, y))
+    assert counted(small, epochs=2)
+    counted(small)
+    small.callbacks.append(rw.EarlyStopping(monitor="loss", restore_best=True))
+    assert counted(small)
+    monkeypatch.setattr(_memory, "LITTLE", 0)  # whatever it takes is much now
+    other = small_trainer()
+    assert all([counted(other) for _ in range(4)])
+
+
 def test_the_command_says_so(monkeypatch, capsys):
     monkeypatch.setattr(_memory, "memory_available", lambda swap: 100_000)
     command = ["train", "--data", "digits", "--hidden", "500", "--epochs", "1", "--batch-size", "128"]

@@ -26,6 +26,8 @@ from rewire.network import Sequential
 
 __all__ = ["Needs", "needs", "optimizer_bytes", "refuse_if_short"]
 
+LITTLE = 16 << 20  # bytes: who took no more asks the machine no more, which takes longer than a small step
+
 
 @record
 class Needs:
@@ -102,14 +104,19 @@ def needs(trainer: TrainerLike, batch: int, call: Call) -> Needs:
     )  # fmt: skip
 
 
-def refuse_if_short(trainer: TrainerLike, batch: int, call: Call, *, tiles: int = 0) -> None:
+def refuse_if_short(trainer: TrainerLike, batch: int, call: Call, *, tiles: int = 0) -> bool:
     """MemoryError if :func:`needs` is more than there is, naming the largest batch size that could fit.
 
     ``tiles`` bytes of an earlier call are used again for activations.
+
+    Returns
+    -------
+    bool
+        Whether it is so little that calls which are like this one need not be counted.
     """
     available = memory_available(swap=True)
     if available is None:
-        return
+        return True
 
     def total(size: int) -> int:
         found = needs(trainer, size, call)
@@ -117,7 +124,7 @@ def refuse_if_short(trainer: TrainerLike, batch: int, call: Call, *, tiles: int 
 
     needed = needs(trainer, batch, call)
     if total(batch) <= available:
-        return
+        return needed.total <= LITTLE
     fits = 0
     for bit in reversed(range(batch.bit_length())):  # the largest, bit by bit: a batch takes more than a part
         if fits + (1 << bit) < batch and total(fits + (1 << bit)) <= available:

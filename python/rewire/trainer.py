@@ -177,6 +177,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         )
         self.exchanged_bytes = 0
         self._workspace: Workspace | None = None
+        self._affordable: tuple[Any, ...] | None = None  # what calls have in common that take little memory
         self._interrupts, self._stepper = Interrupts(), None  # of steps one by one
 
     def _kind(self) -> type[Trainer]:
@@ -399,13 +400,20 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
     def _refuse_if_short(
         self, data: Samples | Stream, validation: Samples | Stream | None, cut: Cut, epochs: int
     ) -> None:
-        """MemoryError if a call of ``fit`` is certain to need more memory than there is."""
+        """MemoryError if a call of ``fit`` is certain to need more memory than there is.
+
+        Calls of a stream of small batches are all alike, and only the first ones are counted.
+        """
+        tiles = 0 if self._workspace is None else self._workspace.nbytes
+        alike = cut.batch, epochs > 1, tiles, self.network.nbytes, len(self.callbacks)
+        if alike == self._affordable and validation is None:
+            return
         samples = 0 if validation is None else 1
         if isinstance(validation, Samples):
             samples = validation.source.n_samples
         call = Call(samples, _may_be_listed(data), _may_be_listed(validation), epochs > 1)
-        tiles = 0 if self._workspace is None else self._workspace.nbytes
-        refuse_if_short(self, cut.batch or 1, call, tiles=tiles)
+        little = refuse_if_short(self, cut.batch or 1, call, tiles=tiles)
+        self._affordable = alike if little and validation is None else None
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy
