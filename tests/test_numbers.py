@@ -469,6 +469,17 @@ def test_a_column_that_varies_within_rounding_is_constant_and_does_no_harm(level
     assert clf.fit(kind(x), y).score(kind(x), y) > 0.9
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("center", [True, False])
+def test_a_row_far_away_that_hardly_counts_is_brought_near(kind, center):
+    """Its weight is too small to make a deviation, but it is in a batch as well as all others."""
+    x, w = np.full((5, 2), 2.0**63), np.array([1e-300, 1.0, 1.0, 2.0, 1.0])
+    x[0] = 3.0, -2e18
+    made = rw.Standardizer.fit(kind(x), w, center=center)
+    assert (made.moments.deviation == 0).all()
+    assert 1.0 < np.abs(made.apply(x)).max() <= 5.001
+
+
 def test_what_varies_more_than_rounding_is_no_constant():
     x = 1e8 + np.arange(50.0)[:, None] * 1e-5
     assert rw.Standardizer.fit(x).scale == pytest.approx(1 / x.std(), rel=1e-3)

@@ -45,11 +45,15 @@ class Folded(NamedTuple):
     whole: NDArray[np.int32] | None
 
 
+def _reach(extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A fifth of the largest distance from ``mean``."""
+    low, high = extremes.low / 2, extremes.high / 2  # the distance itself may overflow
+    return np.maximum(high - mean / 2, mean / 2 - low) * (2 / FARTHEST)
+
+
 def _width(moments: Moments, extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """What becomes 1: the deviation, or a fifth of the largest distance from ``mean``; 0 if constant."""
-    low, high = extremes.low / 2, extremes.high / 2  # the distance itself may overflow
-    distance = np.maximum(high - mean / 2, mean / 2 - low) * (2 / FARTHEST)
-    return np.where(moments.deviation > 0, np.maximum(moments.deviation, distance), 0.0)
+    return np.where(moments.deviation > 0, np.maximum(moments.deviation, _reach(extremes, mean)), 0.0)
 
 
 class Standardizer:
@@ -161,8 +165,8 @@ class Standardizer:
         width = _width(moments, extremes, mean)
         if not width.min(initial=1.0) >= _NORMAL:
             noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
-            if not mean.any():
-                noise = np.maximum(noise, np.maximum(-extremes.low, extremes.high) / FARTHEST)
+            # A row far away whose weight is too small to make a deviation, or any value without centering.
+            noise = np.maximum(noise, _reach(extremes, mean))
             width = np.where(width == 0, noise, np.maximum(width, _NORMAL))
         made = cls.__new__(cls)
         made._set(mean, 1.0 / width, moments, extremes, latest)
