@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -370,6 +371,25 @@ def test_classes_without_weight_are_still_classes(digits):
     assert 3 in clf.classes_ and 3 not in clf.predict(X)
 
 
+@pytest.mark.parametrize("other", [1, 2.5, True, None, b"a", (1,)])
+def test_classes_of_two_kinds_are_refused_by_row(digits, other):
+    """They have no order, of which NumPy would speak in its own words."""
+    X, words = digits[0][:20], np.array(["a", "b"] * 10, object)
+    mixed = words.copy()
+    mixed[7] = other
+    clf = SparseMLPClassifier(**FAST)
+    got = rf"got 'a' in row 0 and {re.escape(repr(other))} in row"
+    says = f"must hold classes of one kind, text or numbers, {got}"
+    with pytest.raises(ValueError, match=f"y {says} 7"):
+        clf.fit(X, mixed)
+    assert not hasattr(clf, "classes_")
+    with pytest.raises(ValueError, match=f"classes {says} 1"):
+        clf.partial_fit(X, words, classes=np.array(["a", other, "b"], object)[:3])
+    clf.fit(X, words)
+    with pytest.raises(ValueError, match=f"y {says} 7"):
+        clf.partial_fit(X, mixed)
+
+
 # --- going on ------------------------------------------------------------------------------------
 
 
@@ -412,6 +432,17 @@ def test_partial_fit_regression(friedman):
     for _ in range(60):
         reg.partial_fit(X, y)
     assert reg.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("before", [0.0, 5.0, 1e-200])
+def test_warm_start_after_a_target_that_never_varied(digits, optimizer, before):
+    """Its level tells nothing of the next one's, which is any number of deviations away."""
+    X = digits[0][:200, 20:24] / 16
+    y = 100 + X.sum(axis=1)
+    reg = SparseMLPRegressor(**FAST | {"max_iter": 30}, optimizer=optimizer, warm_start=True)
+    reg.fit(X, np.full(200, before))
+    assert reg.fit(X, y).score(X, y) > 0.5
 
 
 def test_warm_start_goes_on(digits):

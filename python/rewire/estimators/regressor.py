@@ -225,8 +225,10 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         if near_enough(scale / self.target_scale_, shift):
             fitted["_begin"] = OutputUnits(None, None, fraction)
         else:
-            # A target that never varied has no scale of its own: what stands for it is as good in any.
+            # A target that never varied has no scale of its own: what stands for it is as good in any, and
+            # around another level too, which may be any number of deviations away.
             gain = np.where(still, scale, self.target_scale_) / scale
+            shift[still] = 0.0
             fitted |= {"target_mean_": moments.mean, "target_scale_": scale}
             fitted["_begin"] = OutputUnits(gain, shift, fraction)
         return fitted
