@@ -358,6 +358,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         if not issparse(y) and y.ndim == 1 and y.dtype.kind in "iub":
             kind = "multiclass"  # a third of the time of a small partial_fit went into finding that out
         else:
+            _refuse_mixed("y", y)
             check_classification_targets(y)
             kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
@@ -412,13 +413,28 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         return targets if targets.ndim == 1 else None
 
 
+def _refuse_mixed(name: str, labels: Any) -> None:
+    """ValueError for classes of which some are text and others are not: they have no order."""
+    if issparse(labels) or labels.dtype != object or labels.ndim != 1:
+        return
+    text = np.array([isinstance(label, str) for label in labels])
+    if text.any() and not text.all():
+        one, other = int(text.argmax()), int(text.argmin())
+        raise ValueError(
+            f"{name} must hold classes of one kind, text or numbers, got {labels[one]!r} in row {one} and "
+            f"{labels[other]!r} in row {other}"
+        )
+
+
 def _indicators(y: Any) -> Any:
     """An array, or CSR: of many labels a sample has few."""
     return y.tocsr() if issparse(y) else np.asarray(y)
 
 
 def _classes(classes: Any) -> NDArray[Any]:
-    return column_or_1d(classes, warn=False)
+    found = column_or_1d(classes, warn=False)
+    _refuse_mixed("classes", found)
+    return found
 
 
 def _indices(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
