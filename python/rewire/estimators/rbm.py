@@ -12,7 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from rewire import _checks
-from rewire._inputs import as_source
+from rewire._inputs import Source, as_source
 from rewire._moments import quiet
 from rewire._precision import KEPT
 from rewire._snapshot import AllOrNothing, AttributesUndone
@@ -25,6 +25,7 @@ from rewire.estimators._arguments import Arguments
 from rewire.initializers import Initializer
 from rewire.layers import FreeEnergy
 from rewire.losses import Contrast
+from rewire.losses.values import LARGEST_TARGET
 from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
 from rewire.progress import print_now
@@ -224,7 +225,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
             n_iter = _checks.integer("n_iter", self.n_iter, low=1)
             steps = self._steps_of(X)
             self._begin(X, steps)
-            self._warn_of_range(X)
+            self._check_range(X)
             self.trainer_.horizon, self.trainer_.steps_per_epoch = self._length(), steps
             done, interrupted = 0, False
             try:
@@ -276,11 +277,11 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
             X = _parts.samples(self, X, reset=first)
             if first:
                 self._begin(X, None)
-                self._warn_of_range(X)
+                self._check_range(X)
                 self._piece(X)
             else:
                 self._check_steps()
-                self._warn_of_range(X)
+                self._check_range(X)
                 n_jobs, trainer = _parameters.n_jobs(self.n_jobs), self.trainer_
                 with AllOrNothing(trainer, trainer._interrupts):
                     if self._own_sgd and isinstance(trainer.optimizer, SGD):
@@ -331,9 +332,17 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         own = self.optimizer is None
         self.__dict__.update(trainer_=trainer, h_samples_=chains, _asked=0, _own_sgd=own, _warned=False)
 
-    def _warn_of_range(self, X: Any) -> None:
-        """Warn, once for a machine, of samples that are no probabilities."""
-        if self._warned or (farthest := _beyond(X)) is None:
+    def _source(self, X: Any) -> Source:
+        """Samples that a machine is asked of, checked."""
+        X = _parts.samples(self, X, reset=False)
+        _refuse_far(X, _beyond(X), self.network_.dtype)
+        return as_source(X, self.n_features_in_)
+
+    def _check_range(self, X: Any) -> None:
+        """Refuse samples whose sums overflow; warn, once for a machine, of what is no probability."""
+        farthest = _beyond(X)
+        _refuse_far(X, farthest, self.network_.dtype)
+        if self._warned or farthest is None:
             return
         self._warned = True
         warn(
@@ -437,9 +446,9 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         ndarray of the machine's dtype, shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        X = _parts.samples(self, X, reset=False)
+        source = self._source(X)
         with self.network_.gate.reading("transform"):
-            return self._machine().hidden(as_source(X, self.n_features_in_))
+            return self._machine().hidden(source)
 
     @quiet()
     def gibbs(self, v: Any, n_steps: int = 1) -> NDArray[np.bool_]:
@@ -457,10 +466,10 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
             Other ones with each call: calls are counted from ``fit`` on.
         """
         check_is_fitted(self)
-        v, n_steps = _parts.samples(self, v, reset=False), _checks.integer("n_steps", n_steps, low=1)
+        source, n_steps = self._source(v), _checks.integer("n_steps", n_steps, low=1)
         with self.network_.gate.reading("gibbs"):
             machine, rng = self._machine(), self._rng(_ASKED, self._asked)
-            h = machine.draw(machine.hidden(as_source(v, self.n_features_in_)), rng)
+            h = machine.draw(machine.hidden(source), rng)
             self._asked += 1
             found, _ = machine.gibbs(h, n_steps, rng)
         return found.astype(bool)
@@ -478,9 +487,9 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         ndarray of float64, shape (n_samples,)
         """
         check_is_fitted(self)
-        X = _parts.samples(self, X, reset=False)
+        source = self._source(X)
         with self.network_.gate.reading("free_energy"):
-            return self._machine().free_energy(as_source(X, self.n_features_in_))
+            return self._machine().free_energy(source)
 
     @quiet()
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -500,9 +509,9 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         nats from call to call. Of a unit that is a probability p, the other state is 1 - p, as there.
         """
         check_is_fitted(self)
-        X = _parts.samples(self, X, reset=False)
+        source = self._source(X)
         with self.network_.gate.reading("score_samples"):
-            return self._machine().pseudo_likelihood(as_source(X, self.n_features_in_))
+            return self._machine().pseudo_likelihood(source)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of :meth:`score_samples`, which a grid search maximises.
@@ -598,6 +607,18 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = []  # it is that of the machine
         return tags
+
+
+def _refuse_far(X: Any, farthest: float | None, dtype: str) -> None:
+    """ValueError naming row and column of the first value that a machine cannot compute with."""
+    most = LARGEST_TARGET[dtype]
+    if farthest is None or abs(farthest) <= most:
+        return
+    row, column = (int(at[0]) for at in (abs(X) > most).nonzero())
+    raise ValueError(
+        f"X must hold 0 and 1, or probabilities in [0, 1], and lie within {most:.2g} in {dtype}, "
+        f"got {X[row, column]:g} in row {row}, column {column}"
+    )
 
 
 def _beyond(X: Any) -> float | None:
