@@ -768,7 +768,8 @@ TABLE = [
         ({"sample_weight": R[:2]}, V, "sample_weight", "(20,)", "got (2,)"),
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
     ),
-    row(lambda: trainer().memory(0), "Trainer.memory", V, "batch_size", ">= 1", "got 0"),
+    row(lambda: trainer().memory(0), "Trainer.memory", V, "batch_size", "in [1, ", "got 0"),
+    row(lambda: trainer().memory(10**30), "Trainer.memory", V, "batch_size", "in [1, "),
     row(lambda: trainer().memory(n_validation=1.5), "Trainer.memory", T, "n_validation", "got 1.5"),
     # --- a loop of one's own
     row(lambda: trainer().train_step(X[:, :3], Y), "Trainer.train_step", V, "X", "got shape (20, 3)"),

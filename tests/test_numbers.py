@@ -397,6 +397,69 @@ def test_what_float64_cannot_hold(x, y, words):
         assert all(word in message for word in words)
 
 
+BITS = (np.random.default_rng(0).random((20, 4)) > 0.5).astype(float)
+HUGE = BITS.astype(object)
+HUGE[3, 1] = 10**400
+CALLS = {
+    "fit": lambda m: m.fit(HUGE, Y[:20]),
+    "partial_fit": lambda m: m.fit(BITS, Y[:20]).partial_fit(HUGE, Y[:20]),
+    "predict": lambda m: m.fit(BITS, Y[:20]).predict(HUGE.tolist()),
+    "score": lambda m: m.fit(BITS, Y[:20]).score(HUGE, Y[:20]),
+    "transform": lambda m: m.fit(BITS).transform(HUGE),
+    "inverse_transform": lambda m: m.fit(BITS).inverse_transform(HUGE),
+    "score_samples": lambda m: m.fit(BITS).score_samples(HUGE),
+    "free_energy": lambda m: m.fit(BITS).free_energy(HUGE),
+    "gibbs": lambda m: m.fit(BITS).gibbs(HUGE),
+}
+CODERS = {
+    "autoencoder": lambda: rw.SparseDenoisingAutoencoder(4, max_iter=1, epsilon=1, random_state=0),
+    "rbm": lambda: rw.SparseBernoulliRBM(4, n_iter=1, epsilon=1, random_state=0),
+    "selection": lambda: rw.QuickSelection(
+        estimator=rw.SparseDenoisingAutoencoder(4, max_iter=1, epsilon=1), n_runs=1, random_state=0
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("call", CALLS)
+def test_an_integer_beyond_every_float_is_named_wherever_it_comes(call):
+    """NumPy says of it that an int is too large to convert, and not where it is."""
+    kinds = {
+        "classifier": lambda: SparseMLPClassifier(**FAST),
+        "regressor": lambda: SparseMLPRegressor(**FAST),
+    }
+    for make in (kinds | CODERS).values():
+        model = make()
+        if hasattr(model, call) and (call == "fit" or not isinstance(model, rw.QuickSelection)):
+            message = refusal(lambda model=model: CALLS[call](model))
+            assert "X must" in message and "row 3, column 1" in message, (model, message)
+    huge = [*Y[:3].tolist(), 10**400, *Y[4:20].tolist()]
+    if call == "score":
+        for make in kinds.values():
+            message = refusal(lambda make=make: make().fit(BITS, Y[:20]).score(BITS, Y[:20], huge))
+            assert "sample_weight must" in message and "row 3" in message
+        message = refusal(lambda: kinds["regressor"]().fit(BITS, Y[:20]).score(BITS, huge))
+        assert "y must" in message and "row 3" in message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_a_machine_of_binary_units_refuses_what_it_cannot_compute_with(dtype, make):
+    """Sums of numbers beyond all probabilities overflow, and inf - inf was the energy."""
+    rbm = rw.SparseBernoulliRBM(4, n_iter=1, epsilon=5, dtype=dtype, random_state=0).fit(make(BITS))
+    far = BITS.copy()
+    most = {"float32": 1e18, "float64": 1e150}[dtype]
+    for value, good in ((-most, True), (most * 10, False), (-1.7e308, False)):
+        far[3, 1] = value
+        for method in ("transform", "score_samples", "free_energy", "gibbs", "partial_fit", "fit"):
+            model = rw.SparseBernoulliRBM(**rbm.get_params()) if method == "fit" else rbm
+            if not good:
+                message = refusal(lambda m=model, name=method: getattr(m, name)(make(far)))
+                assert "X must hold 0 and 1" in message and "row 3, column 1" in message
+            elif method not in ("partial_fit", "fit"):
+                assert np.isfinite(getattr(model, method)(make(far))).all()
+
+
 @pytest.mark.parametrize("dtype, most", [("float32", 1e18), ("float64", 1e150)])
 def test_targets_of_mse(dtype, most):
     t = Trainer(network(dtype=dtype), loss="mse", optimizer="adam")

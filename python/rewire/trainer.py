@@ -393,8 +393,8 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         >>> trainer.memory(batch_size=64).activations
         717824
         """
-        batch_size = _checks.integer("batch_size", batch_size, low=1)
-        validation = _checks.integer("n_validation", n_validation, low=0)
+        batch_size = _checks.integer("batch_size", batch_size, low=1, high=2**53)
+        validation = _checks.integer("n_validation", n_validation, low=0, high=2**53)
         return needs(self, batch_size, Call(validation))
 
     def _refuse_if_short(

@@ -22,7 +22,7 @@ from sklearn.utils.validation import validate_data
 
 from rewire import _checks
 from rewire._foreign import hinted
-from rewire._inputs import Source, as_source, numbers_of
+from rewire._inputs import Source, as_source
 from rewire._moments import quiet
 from rewire._precision import DTYPES, KEPT
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
@@ -613,7 +613,7 @@ class BaseSparseMLP(Fitted):
             return X, y
         # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
         _checks.refuse_iterables("y", y, "(samples,)")
-        try:
+        with _parameters.named_integers(X=X, y=y):
             return validate_data(
                 self,
                 _parameters.features(X),
@@ -625,10 +625,6 @@ class BaseSparseMLP(Fitted):
                 y_numeric=is_regressor(self),
                 ensure_all_finite=not is_large(X),  # else it is looked at when it is learnt from
             )
-        except OverflowError:  # an integer of Python's: say which
-            for name, values in (("X", X), ("y", y)):
-                numbers_of(np.asarray(values, object), name)
-            raise
 
     def _split(
         self, X: Any, targets: NDArray[Any], weight: NDArray[np.float64] | None, incremental: bool

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ from rewire.streams.kinds import is_large
 
 __all__ = [
     "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
-    "n_jobs", "passes", "plain_values", "sample_weight", "score_weight", "seed", "values_of",
+    "n_jobs", "named_integers", "passes", "plain_values", "sample_weight", "score_weight", "seed",
+    "values_of",
 ]  # fmt: skip
 
 
@@ -46,6 +47,17 @@ def features(X: Any) -> Any:
     if is_lazy(X):
         say_whole(X, "X")
     return _checks.detached(X)
+
+
+@contextlib.contextmanager
+def named_integers(**values: Any) -> Iterator[None]:
+    """Let an integer of Python's that no float can hold be named: argument, row and column."""
+    try:
+        yield
+    except OverflowError:
+        for name, value in values.items():
+            numbers_of(np.asarray(value, object), name)
+        raise
 
 
 def passes(model: Any, X: Any, y: Any) -> bool:
@@ -261,8 +273,10 @@ def score_weight(value: Any) -> Any:
     """Weights of a score, brought near 1 so that their sum is a number; scikit-learn refuses strange ones."""
     if value is None:
         return None
+    with contextlib.suppress(TypeError):
+        value = _numbers(value)
     with contextlib.suppress(TypeError, ValueError):
-        weight = np.asarray(_numbers(value))
+        weight = np.asarray(value)
         if weight.dtype.kind == "f" and weight.size and np.isfinite(weight).all():
             return balanced(weight.astype(np.float64))[0]
     return value

@@ -31,14 +31,15 @@ TYPES = (np.float64, np.float32)
 
 def samples(model: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
     """Checked samples, an array or CSR, at least so many; with ``reset`` those that say what features are."""
-    return validate_data(
-        model,
-        _parameters.features(X),
-        reset=reset,
-        accept_sparse="csr",
-        dtype=TYPES,
-        ensure_min_samples=least,
-    )
+    with _parameters.named_integers(X=X):
+        return validate_data(
+            model,
+            _parameters.features(X),
+            reset=reset,
+            accept_sparse="csr",
+            dtype=TYPES,
+            ensure_min_samples=least,
+        )
 
 
 def dense(X: Any) -> NDArray[Any]:

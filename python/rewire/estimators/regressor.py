@@ -137,10 +137,11 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
             At most 1. Not defined (NaN, and scikit-learn warns) for a single sample.
         """
         found = self.predict(X)
-        try:
-            truth = np.asarray(y, np.float64)
-        except (TypeError, ValueError):
-            truth = np.zeros(0)  # r2_score says what is wrong
+        with _parameters.named_integers(y=y):
+            try:
+                truth = np.asarray(y, np.float64)
+            except (TypeError, ValueError):
+                truth = np.zeros(0)  # r2_score says what is wrong
         if truth.shape == found.shape and np.isfinite(truth).all():
             # Squares of numbers far from 1 overflow or vanish; a power of two changes nothing else.
             by = levels(np.maximum(np.abs(truth).max(axis=0), np.abs(found).max(axis=0)))
