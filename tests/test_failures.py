@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire._elsewhere import pickled
 from rewire._warn import says_interrupted
 from small import Log, T, X, Y, network, trainer
 
@@ -37,6 +38,39 @@ def test_weights_that_are_not_finite_are_named_even_when_the_loss_is():
         rw.DivergenceError, match=r"layer 0 \(Sparse 8 -> 30\) has weights that are not finite"
     ):
         t.fit(X, Y, verbose=0)
+
+
+class Short:
+    """What is copied and pickled as long as there is memory."""
+
+    def __reduce__(self):
+        raise MemoryError("short of memory")
+
+
+SHORT = {
+    "a layer that is tried": ("rewire._narrowed._run", lambda net: rw.remove_neurons(net, {0: [0, 1]})),
+    "a layer of a description": ("rewire.network.layer_from_config", lambda net: net.save("never")),
+    "a network of these": ("rewire._assembled.Assembled._assemble", lambda net: net.save("never")),
+    "a description beside another": ("rewire._saving.check_same", lambda net: net.save("never")),
+    "what a worker gets": (None, lambda net: pickled(Short(), "")),
+}
+
+
+@pytest.mark.parametrize("what", SHORT)
+def test_memory_that_runs_short_is_no_fault_of_a_layer(what, monkeypatch, tmp_path):
+    """Code that asks what a class of somebody's can do takes its errors for an answer; this one is none."""
+    monkeypatch.chdir(tmp_path)
+    place, act = SHORT[what]
+    net = network()
+
+    def short(*_, **__):
+        raise MemoryError("short of memory")
+
+    if place is not None:
+        monkeypatch.setattr(place, short)
+    with pytest.raises(MemoryError, match="^short of memory$"):
+        act(net)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_view_stops_the_step_and_names_the_layer():

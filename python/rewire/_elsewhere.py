@@ -24,6 +24,8 @@ def pickled(thing: Any, cure: str) -> bytes:
     words = ""
     try:
         found = pickle.dumps(thing)
+    except MemoryError:
+        raise
     except Exception as error:  # a lambda, something local, whatever a class of somebody's says
         words = f"{type(error).__name__}: {error}"
     else:
@@ -39,6 +41,8 @@ def pickled(thing: Any, cure: str) -> bytes:
         )
     try:
         return bytes(by_value.dumps(thing))
+    except MemoryError:
+        raise
     except Exception as error:
         raise TypeError(
             f"it cannot be taken into a process that is started for it ({type(error).__name__}: {error}); "

@@ -128,6 +128,8 @@ def _refuse_other_outputs(old: Layer, new: Layer, inputs: Mask, outputs: Mask, v
     before, again, beside = (_run(old, rows)[:, compared] for rows in (x, x, nearby))
     try:
         after = _run(new, x[:, inputs])[:, compared[outputs]]
+    except MemoryError:
+        raise
     except Exception as error:  # of somebody's layer
         raise TypeError(
             f"{old.label} cannot be made narrower: with {new.n_in} of its inputs it raises "
@@ -164,6 +166,8 @@ def _tried(layer: Layer, constant: Mask, values: Values, part: float) -> tuple[V
         try:
             _run(layer, x)
             _run(layer, nearby)
+        except MemoryError:
+            raise
         except Exception as error:  # of somebody's layer
             refused = error
         else:

@@ -219,11 +219,15 @@ class Sequential(ForeignAttributes, Computing):
             who = f"layers[{i}] ({type(layer).__name__})"
             try:
                 made.append(layer_from_config(config))
+            except MemoryError:
+                raise
             except Exception as error:  # of somebody's constructor
                 raise ValueError(f"{who} cannot be saved, it could not be read again: {error}") from error
         twin = Assembled()
         try:
             twin._assemble(made)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ValueError(f"layers cannot be saved, they could not be read again: {error}") from error
         self._refuse_torn_inside(twin.tree)
@@ -231,6 +235,8 @@ class Sequential(ForeignAttributes, Computing):
             for i, layer in enumerate(made):
                 _saving.check_same(described[i], layer.config(), f"layers[{i}]")
             _saving.check_same(_sizes(self.tree), _sizes(twin.tree), "network")
+        except MemoryError:
+            raise
         except Exception as error:
             raise ValueError(f"layers cannot be saved, they could not be read again: {error}") from error
 
