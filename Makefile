@@ -61,12 +61,13 @@ tsan:                        ## the C core under the thread sanitizer, in a few 
 	@$(MAKE) --no-print-directory c-tsan
 
 ASAN_TESTS = allocations store kernels topology growth rewiring network optim inputs
-asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module, and failing allocations
+asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module, and some failing allocations
 	REWIRE_ASAN=1 $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/lib \
-	$(BIN)/pytest $(wildcard $(ASAN_TESTS:%=tests/test_%*.py)) $(PYTEST_ARGS)
+	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/lib REWIRE_EVERY_ALLOCATION=$(EVERY_ALLOCATION) \
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(wildcard $(ASAN_TESTS:%=tests/test_%*.py)) $(PYTEST_ARGS)
 
+soak: EVERY_ALLOCATION = 1
 soak: test asan-python       ## all of the above, then hours of random edits, mutants and kills
 	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest --soak $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-torch PYTEST_ARGS="--soak $(PYTEST_ARGS)"
