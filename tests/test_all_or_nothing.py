@@ -376,6 +376,55 @@ def of_estimator_and(m, source):
     return of_estimator(m), repr(source.get_state(legacy=False))
 
 
+BAD_PIECES = {
+    "nan": lambda x, y: (np.where(np.arange(x.size).reshape(x.shape) == x.size - 1, np.nan, x), y, None),
+    "out of range": lambda x, y: (x * 1e300, y, None),
+    "wider": lambda x, y: (np.c_[x, x], y, None),
+    "fewer targets": lambda x, y: (x, y[:-1], None),
+    "a strange target": lambda x, y: (x, np.where(np.arange(len(y)) == 1, np.inf, y), None),
+    "negative weights": lambda x, y: (x, y, -np.ones(len(y))),
+    "more weights": lambda x, y: (x, y, np.ones(len(y) + 1)),
+    "words": lambda x, y: (np.where(x > 1, "x", x.astype(object)), y, None),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("standardize", [True, False, "scale"])
+@pytest.mark.parametrize("kind", [rw.SparseMLPClassifier, rw.SparseMLPRegressor])
+def test_refused_pieces_of_a_stream_leave_no_trace(kind, standardize, optimizer):
+    """Not in what follows from how many rows have come, either."""
+    g = np.random.default_rng(0)
+    options = {"hidden_layer_sizes": (7,), "epsilon": 2, "n_jobs": 1, "random_state": 0}
+    with_them, without = (kind(**options, standardize=standardize, optimizer=optimizer) for _ in range(2))
+
+    def all_of(model):
+        trainer = model.trainer_
+        told = {key: value for key, value in vars(model).items() if key not in ("trainer_", "_checked")}
+        settings = json.dumps([trainer.optimizer.config(), trainer.rewiring.config(), trainer.step])
+        return {name: a.tobytes() for name, a in trainer.arrays().items()}, settings, str(told)
+
+    refused = 0
+    for rows in (7, 2, 11, 5, 3):
+        x = g.normal(size=(rows, 4))
+        y = (np.arange(rows) % 2) if kind is rw.SparseMLPClassifier else np.abs(x[:, 0])
+        first = {"classes": [0, 1]} if kind is rw.SparseMLPClassifier and not refused else {}
+        for model in (with_them, without):
+            model.partial_fit(x, y, **first)
+        before = all_of(with_them)
+        for spoil in BAD_PIECES.values():
+            piece, targets, weight = spoil(x, y)
+            try:
+                with_them.partial_fit(piece, targets, weight)
+            except (ValueError, TypeError):
+                refused += 1
+                assert all_of(with_them) == before
+            else:  # what standardising brings into range is no mishap
+                without.partial_fit(piece, targets, weight)
+                before = all_of(with_them)
+    assert refused > 20
+    assert all_of(with_them) == all_of(without)
+
+
 def test_names_of_features_stay():
     pd = pytest.importorskip("pandas")
     m = rw.SparseMLPClassifier(**K).fit(pd.DataFrame(X, columns=list("abcdefgh")), Y)

@@ -342,7 +342,9 @@ class BaseSparseMLP(Fitted):
             n_samples = X.n_samples if isinstance(X, Source) else X.shape[0]
             undone = not going_on or self.trainer_.network.nbytes <= KEPT_BYTES
             # Not what Ctrl-C ends: counters must stay those of the network and the history.
-            things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
+            things: tuple[Any, ...] = ()
+            if going_on and undone:  # the optimizer too: its weight decay goes by how many rows there are
+                things = self, self.trainer_, self.trainer_.state, self.trainer_.optimizer
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
                 size = self._input_size if going_on else _auto.size_of(X, self.standardize)
                 outputs = (vars(self) if going_on else fitted)["n_outputs_"]
