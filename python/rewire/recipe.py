@@ -29,7 +29,7 @@ from rewire.presets import Preset, mlp_layers
 from rewire.rewiring import SET, Rule, rewiring
 from rewire.rewiring.base import KINDS as RULES
 from rewire.schedules import KINDS as SCHEDULES
-from rewire.schedules import Cosine, Schedule, Step
+from rewire.schedules import Cosine, Schedule, Step, Warmup
 from rewire.schedules import schedule as as_schedule
 from rewire.trainer import Trainer
 
@@ -51,8 +51,9 @@ _MLP = (
 )  # fmt: skip
 _PARTS = ("activation", "average", "connectivity", "init", "loss", "optimizer", "rewiring", "schedule")
 _TRAINING = (
-    "preset", "layers", "dtype", "output", "loss", "optimizer", "schedule", "warmup", "rewiring", "horizon",
-    "standardize", "standardize_targets", "average", "callbacks", "epochs", "batch_size", "shuffle", "shards",
+    "preset", "layers", "dtype", "output", "loss", "optimizer", "schedule", "warmup", "warmup_to",
+    "rewiring", "horizon", "standardize", "standardize_targets", "average", "callbacks", "epochs",
+    "batch_size", "shuffle", "shards",
 )  # fmt: skip
 _DENSE_LACKS = (*COUNTS, "distribution", "connectivity", "group", "rewiring")
 
@@ -285,18 +286,34 @@ class Recipe:
     def _schedule(self, epochs: int) -> Schedule | dict[str, Any] | None:
         """By name: ``"cosine"``, down to 0 over the run; ``"step"``, to a tenth after each third of it.
 
-        With ``warmup`` the rate rises over so many epochs, and the cosine takes those that are left.
+        With ``warmup`` the rate rises over so many epochs, and the cosine takes those that are left; with
+        ``warmup_to`` it rises from ``lr`` to so many times as much, whatever the schedule multiplies it with.
         """
         what = self._part("schedule", self.preset.schedule)
-        if self.warmup and what != "cosine":
-            raise TypeError(f"warmup belongs to the cosine schedule, not to {describe(what)}")
-        if what == "cosine":
-            if self.warmup >= epochs:
-                raise ValueError(
-                    f"warmup must be less than the {epochs} epochs of the run, got {self.warmup}"
+        to = self._get("warmup_to")
+        if to is not None:
+            if not self.warmup:
+                raise TypeError(
+                    "warmup_to needs warmup, the epochs over which the rate rises to so many times lr"
                 )
-            return Cosine(length=epochs - self.warmup, warmup=self.warmup)
+            decay = self._decay(what, epochs)
+            return Warmup(to=to, length=self.warmup, decay=None if decay is None else as_schedule(decay))
+        if not self.warmup:
+            return self._decay(what, epochs)
+        if what != "cosine":
+            raise TypeError(
+                f"warmup belongs to the cosine schedule, not to {describe(what)}, unless warmup_to is given"
+            )
+        if self.warmup >= epochs:
+            raise ValueError(f"warmup must be less than the {epochs} epochs of the run, got {self.warmup}")
+        return Cosine(length=epochs - self.warmup, warmup=self.warmup)
+
+    @staticmethod
+    def _decay(what: Any, epochs: int) -> Schedule | dict[str, Any] | None:
+        """What the rate is multiplied with over a run of so many epochs."""
         third = max(1, epochs // 3)
+        if what == "cosine":
+            return Cosine(length=epochs)
         if what == "step":
             return Step(every=third)
         if isinstance(what, Mapping):  # with options of its own, and the same length unless that is one
