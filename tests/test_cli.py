@@ -354,6 +354,10 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
         (["--schedule", "cosine"], lambda t: t.optimizer.schedule == rw.Cosine(length=2)),
         (["--warmup", "1"], lambda t: t.optimizer.schedule == rw.Cosine(length=1, warmup=1)),
         (
+            ["--warmup", "1", "--warmup-to", "3"],
+            lambda t: t.optimizer.schedule == rw.Warmup(3, 1, decay=rw.Cosine(2)),
+        ),
+        (
             ["--average", "swa", "--average-opt", "begin=1"],
             lambda t: t.callbacks[0].options() == {"decay": None, "begin": 1, "every": 1},
         ),

@@ -329,7 +329,7 @@ def test_estimators_and_the_command_line(tmp_path, capsys):
     assert steps["b"] == 2 * -(-330 // (2 * 128)) < steps["a"]
     for wrong in ("local:0", "local:3x0", "local:x2", "local:3x", "global"):
         assert main([*command, "--strategy", wrong]) == 2
-        assert "sync, local, local:N or local:NxM" in capsys.readouterr().err
+        assert "sync, local-sgd, wassp, wasap, local, local:N or local:NxM" in capsys.readouterr().err
 
 
 def test_the_command_line_goes_on_with_as_many_trainings(tmp_path, capsys):

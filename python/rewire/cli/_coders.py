@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rewire import datasets
+from rewire.cli._common import STANDARDIZE
 from rewire.cli._shared import UsageError, refuse_data
-from rewire.cli.options import STANDARDIZE, coder_options
+from rewire.cli.options import coder_options
 from rewire.datasets._samples import Samples, load_samples, samples_of
 from rewire.errors import InterruptedWarning
 

@@ -22,7 +22,8 @@ from rewire.cli._shared import (
     usage,
     use_threads,
 )
-from rewire.cli.options import Parser, model_options, recipe_options, set_option, value_of
+from rewire.cli._types import value_of
+from rewire.cli.options import Parser, model_options, recipe_options, set_option
 from rewire.comparison import Comparison, compare, grid
 from rewire.plots._style import kind_of, kinds
 

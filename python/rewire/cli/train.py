@@ -7,7 +7,7 @@ import datetime
 import inspect
 import signal
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
@@ -17,11 +17,10 @@ import numpy as np
 
 from rewire import files, presets
 from rewire._fileio import write_json
-from rewire._format import percent
+from rewire._format import percent, plural
 from rewire._format import seconds as spent
 from rewire._registry import Registry
 from rewire._signals import Interrupts
-from rewire._strategies import LocalSGD, Strategy
 from rewire._warn import says_interrupted
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
@@ -44,14 +43,15 @@ from rewire.cli._shared import (
     usage,
     use_threads,
 )
-from rewire.cli.options import recipe_options, strategy_of
+from rewire.cli._strategy import noted, of_this_call
+from rewire.cli.options import recipe_options
 from rewire.datasets import Dataset, hold_out
 from rewire.datasets._dataset import is_whole
 from rewire.optim import KINDS as OPTIMIZERS
 from rewire.optim import optimizer_names
 from rewire.recipe import EPOCHS, Recipe
 from rewire.rewiring import Epochs
-from rewire.schedules import Cosine
+from rewire.schedules import Cosine, Schedule, Warmup
 from rewire.streams.kinds import rows_of
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
@@ -65,8 +65,8 @@ _FIXED = (
     "hidden", "layers", "epsilon", "density", "links", "distribution", "dense", "activation",
     "activation_opt", "slope", "dropout", "init", "connectivity", "connectivity_opt", "group", "dtype",
     "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay",
-    "schedule", "warmup", "average", "average_opt", "clip_norm", "standardize", "standardize_targets",
-    "validation", "seed", "loss", "loss_opt", "shards",
+    "schedule", "warmup", "warmup_to", "average", "average_opt", "clip_norm", "standardize",
+    "standardize_targets", "validation", "seed", "loss", "loss_opt", "shards",
 )  # fmt: skip
 
 
@@ -100,10 +100,12 @@ def _run(arguments: Namespace) -> int:
         )
 
     processes = arguments.workers or (1 if comm is None else comm.size)
-    plan = _strategy(arguments.strategy, notes, processes)
+    plan = noted(arguments, notes, processes)
     train, followed = _split(data, notes)
     if not arguments.quiet:
         tell(_heading(trainer, data, train, notes))
+        if plan is not None:
+            tell(f"{plan!r}, {plural(processes, 'process', 'processes')}")
     if arguments.save_every:
         trainer.callbacks.append(_SaveEvery(arguments.save, arguments.save_every, notes))
     if arguments.save is not None and hasattr(signal, "SIGUSR1"):
@@ -116,7 +118,7 @@ def _run(arguments: Namespace) -> int:
             validation_data=followed,
             verbose=0 if arguments.quiet else 2,
             workers=arguments.workers,
-            strategy=plan,
+            strategy=of_this_call(plan, notes["epochs"], remaining),
             timeout=arguments.timeout,
         )
         interrupted = trainer.history.interrupted
@@ -135,21 +137,6 @@ def _run(arguments: Namespace) -> int:
         write_json(arguments.json, record)
     _report(record, trainer, arguments)
     return INTERRUPTED if interrupted else 0
-
-
-def _strategy(given: Strategy | None, notes: dict[str, Any], processes: int) -> Strategy | None:
-    """How workers train: as asked for, or as before. The number of trainings is noted: bits depend on it."""
-    if given is None and isinstance(notes.get("strategy"), str):
-        try:
-            given = strategy_of(notes["strategy"])
-        except ArgumentTypeError as error:
-            raise UsageError(f"the strategy of the file {error}: give --strategy") from None
-    notes.pop("strategy", None)
-    if isinstance(given, LocalSGD):
-        if given.workers is None and processes > 1:
-            given = LocalSGD(given.every, workers=processes)
-        notes["strategy"] = f"local:{given.every}" + (f"x{given.workers}" if given.workers else "")
-    return given
 
 
 class _SaveEvery(Checkpoint):
@@ -241,14 +228,20 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     notes.setdefault("epochs", trainer.epoch + EPOCHS)
     implied = trainer.horizon in (None, contents.notes.get("epochs"))  # fractions of the run follow --epochs
     trainer.horizon = arguments.horizon or (notes["epochs"] if implied else trainer.horizon)
-    schedule = trainer.optimizer.schedule
+    optimizer = trainer.optimizer
+    optimizer.schedule = _lengthened(optimizer.schedule, contents.notes.get("epochs"), notes["epochs"])
+    return trainer, align(load_data(notes["data"], trainer.loss), notes["classes"]), notes
+
+
+def _lengthened(schedule: Schedule, before: Any, epochs: int) -> Schedule:
+    """The schedule of a run that is to be longer: a cosine has come down to 0, or would on the way."""
+    if isinstance(schedule, Warmup) and schedule.decay is not None:
+        return replace(schedule, decay=_lengthened(schedule.decay, before, epochs))
     if isinstance(schedule, Cosine) and schedule.unit == "epoch":
         whole = schedule.warmup + schedule.length
-        if whole == contents.notes.get("epochs") != notes["epochs"] > schedule.warmup:
-            # It has come down to 0, or would on the way: a longer run needs a longer one.
-            length = notes["epochs"] - schedule.warmup
-            trainer.optimizer.schedule = replace(schedule, length=length)
-    return trainer, align(load_data(notes["data"], trainer.loss), notes["classes"]), notes
+        if whole == before != epochs > schedule.warmup:
+            return replace(schedule, length=epochs - schedule.warmup)
+    return schedule
 
 
 def _refuse_contradictions(arguments: Namespace) -> None:
@@ -394,6 +387,7 @@ def _record(
         "started": started.isoformat(timespec="seconds"),
         "data": {**data_record(data), "classes": notes["classes"]},
         "preset": notes["preset"],
+        "strategy": notes.get("strategy"),
         "epochs": trainer.epoch,
         "epochs_asked": notes["epochs"],
         "interrupted": trainer.history.interrupted,
