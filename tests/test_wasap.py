@@ -16,6 +16,7 @@ from rewire import _core
 from rewire._wasap import AsyncFit, _put_valid
 from rewire.parameters.base import GRADIENT
 from rewire.workers import serving
+from rewire.workers.pipes import Pipe
 from rewire.workers.processes import Leader
 from rewire.workers.team import Team
 from small import normal
@@ -178,14 +179,18 @@ def test_links_that_a_callback_takes_away():
     assert [q.nnz for q in made.network.sparse_parameters] == [before[0] - 6, before[1]]
 
 
-def test_structures_are_made_once_for_all_workers(monkeypatch):
-    made, calls = trainer(), []
+def test_structures_are_made_once_and_messages_lie_in_shared_memory(monkeypatch):
+    """Each worker has a room for what it alone is told: through pipes go heads of messages."""
+    made, calls, lengths = trainer(), [], []
+    write = Pipe._write
+    monkeypatch.setattr(Pipe, "_write", lambda self, data: lengths.append(len(data)) or write(self, data))
     of_core = _core.structure_bytes
     counted = types.SimpleNamespace(**vars(_core))
     counted.structure_bytes = lambda core: calls.append(core) or of_core(core)
     monkeypatch.setattr("rewire.workers.team._core", counted)
     fitted(made, epochs=2, alone=0.5)
     assert made.rewirings > 5 and len(calls) <= 2 * (made.rewirings + 1)
+    assert len(lengths) > made.step / 2 and max(lengths) < 1000 < made.network.nbytes
 
 
 @linux

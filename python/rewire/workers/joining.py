@@ -77,8 +77,9 @@ def helpers(
         if isinstance(plan, LocalSGD):
             trainings, arrays = plan.workers or workers, 1 + len(trainer.optimizer.fields)
         found = _engine("starting").helpers_of(
-            trainer, workers, data, call["cut"].batch, timeout, trainings=trainings, arrays=arrays
-        )
+            trainer, workers, data, call["cut"].batch, timeout, trainings=trainings, arrays=arrays,
+            apart=isinstance(plan, WASAP),
+        )  # fmt: skip
     return cast(contextlib.AbstractContextManager[Helpers | None], found)
 
 

@@ -56,6 +56,9 @@ class Leader:
         Of each worker.
     timeout : float
         Seconds of silence after which a worker is given up.
+    apart : bool
+        Whether each has a room of its own for messages, so that it can be told what others are not while
+        these still read theirs; else one room is for all.
 
     Raises
     ------
@@ -66,21 +69,23 @@ class Leader:
     rank = 0
 
     def __init__(
-        self, size: int, job: Parts, *, message: int, answer: int, threads: int, timeout: float
-    ) -> None:
+        self, size: int, job: Parts, *, message: int, answer: int, threads: int, timeout: float,
+        apart: bool = False,
+    ) -> None:  # fmt: skip
         self.size, self.timeout = size, timeout
         pieces = [bytes_of(part) for part in job]
         self._lengths = [piece.nbytes for piece in pieces]
         message, answer = (-(-n // ALIGNED) * ALIGNED for n in (message, answer))
         self._job = _memory(sum(-(-n // ALIGNED) * ALIGNED for n in self._lengths))
         try:
-            self._rooms = _memory(message + (size - 1) * answer)
+            self._rooms = _memory((size - 1 if apart else 1) * message + (size - 1) * answer)
         except BaseException:
             self._job.release()
             raise
         Room(self._job.memory).write(pieces)
-        self._sizes, self._ours = (message, answer), Room(self._rooms.memory[:message])
+        self._sizes, self._apart = (message, answer), apart
         self._nowhere = Room(memoryview(b""))
+        self._for_all = self._nowhere if apart else Room(self._rooms.memory[:message])
         self._inbox: queue.SimpleQueue[tuple[int, Frame]] = queue.SimpleQueue()
         self._there: set[int] = set()  # who has begun
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -111,9 +116,12 @@ class Leader:
 
     def _start(self, rank: int) -> None:
         message, answer = self._sizes
+        told = (rank - 1) * message if self._apart else 0
+        answers = self._rooms.nbytes - (self.size - rank) * answer
         said: dict[str, Any] = {
-            "rank": rank, "size": self.size, "message": message, "answer": answer, "lengths": self._lengths,
+            "rank": rank, "size": self.size, "lengths": self._lengths,
             "job": [self._job.handle, self._job.nbytes], "rooms": [self._rooms.handle, self._rooms.nbytes],
+            "message": [told, told + message], "answer": [answers, answers + answer],
             "beat": min(1.0, self.timeout / BEATS),
         }  # fmt: skip
         number = str(self._threads)
@@ -140,8 +148,9 @@ class Leader:
         assert process.stdin is not None
         if process.stdout is not None:
             self._reads[rank] = process.stdout.fileno()
-        theirs = Room(self._rooms.memory[message + (rank - 1) * answer : message + rank * answer])
-        self._pipes[rank] = Pipe(self._reads[rank], process.stdin.fileno(), theirs, self._nowhere)
+        theirs = Room(self._rooms.memory[slice(*said["answer"])])
+        ours = Room(self._rooms.memory[slice(*said["message"])]) if self._apart else self._nowhere
+        self._pipes[rank] = Pipe(self._reads[rank], process.stdin.fileno(), theirs, ours)
         thread = threading.Thread(
             target=self._read_all, args=(rank,), daemon=True, name=f"rewire-worker-{rank}"
         )
@@ -182,7 +191,7 @@ class Leader:
         self._processes.clear()
         # Who keeps this object does not keep the memory, which may be as much as the data are.
         self._pipes.clear()
-        self._ours = self._nowhere
+        self._for_all = self._nowhere
         self._inbox = queue.SimpleQueue()
         for memory in (self._job, self._rooms):
             memory.close()
@@ -191,7 +200,7 @@ class Leader:
 
     def bcast(self, parts: Parts | None) -> list[memoryview]:
         pieces = [bytes_of(part) for part in parts or ()]
-        shared = self._ours.write(pieces)
+        shared = self._for_all.write(pieces)
         for rank, pipe in self._pipes.items():
             if not shared:
                 self._refuse_deaf(rank)
@@ -276,9 +285,8 @@ class Follower:
     def __init__(self, said: dict[str, Any], reads: int, writes: int) -> None:
         self.rank, self.size = said["rank"], said["size"]
         job, rooms = (SharedMemory.inherited(*said[name]) for name in ("job", "rooms"))
-        message, answer = said["message"], said["answer"]
-        ours = rooms.memory[message + (self.rank - 1) * answer : message + self.rank * answer]
-        self.pipe = Pipe(reads, writes, Room(rooms.memory[:message]), Room(ours))
+        theirs, ours = (Room(rooms.memory[slice(*said[name])]) for name in ("message", "answer"))
+        self.pipe = Pipe(reads, writes, theirs, ours)
         self.job: Sequence[memoryview] = Room(job.memory).read(said["lengths"])
 
     def bcast(self, parts: Parts | None) -> list[memoryview]:

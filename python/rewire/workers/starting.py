@@ -39,10 +39,12 @@ def helpers_of(
     timeout: float,
     trainings: int = 0,
     arrays: int = 0,
+    apart: bool = False,
 ) -> Iterator[Helpers]:
     """One process less than ``workers``, 2 or more, beside this one, as long as the block lasts.
 
-    Where ``trainings`` learn alone, each hands on so many ``arrays`` of the size of all weights.
+    Where ``trainings`` learn alone, each hands on so many ``arrays`` of the size of all weights. With
+    ``apart`` workers are told something one by one, while others compute.
 
     Raises
     ------
@@ -77,6 +79,7 @@ def helpers_of(
         answer=most * packed + 8 * batch * (network.n_out + 1) + _MORE,
         threads=max(1, resolve(None) // workers) if trainer.threads is None else resolve(trainer.threads),
         timeout=timeout,
+        apart=apart,
     )
     with leader:
         yield Team(leader, network, trainer.loss, workers, patient=False, sends=source is None)
