@@ -62,7 +62,7 @@ ORDER = """
     progress workers.joining
     _density _carried _run _snapshot _stepper _fit _wasap _wassp _own_stepper
     _evaluating _memory _holding _own_steps _own_loop _keeping trainer units presets
-    datasets._mapping datasets._dataset datasets.* datasets.
+    datasets._mapping datasets._tables datasets._dataset datasets.* datasets.
     plots._style plots._curves plots._comparison plots._inputs plots._structure plots. info
     boltzmann
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child
@@ -98,7 +98,8 @@ STAYING = {
 }
 
 OPTIONAL = set(
-    "scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas cloudpickle mpi4py".split()
+    "scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas cloudpickle mpi4py h5py "
+    "pyarrow".split()
 )
 # These may import them at the top.
 OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}, "torch.": {"torch"}}

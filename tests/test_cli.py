@@ -134,11 +134,9 @@ def test_how_y_is_read(run, tmp_path, monkeypatch, name, options, code, words):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("d.csv", "table = numpy.loadtxt('d.csv', delimiter=',', skiprows=1); numpy.savez('d.npz', X="),
-    ("d.tsv", r"delimiter='\t'"),
-    ("d.txt", "loadtxt('d.txt', skiprows=1)"),
-    ("d.parquet", "numpy.savez('d.npz', X=X, y=y) writes one"),
-    ("mnist", "FILE.npz, got mnist"),
+    ("d.txt", "table = numpy.loadtxt('d.txt', skiprows=1); numpy.savez('d.npz', X="),
+    ("d.arff", "numpy.savez('d.npz', X=X, y=y) writes one; tables end in .csv, .tsv, .parquet, .npy"),
+    ("mnist", "FILE.npz, .h5, .csv, .tsv, .parquet or .npy, got mnist"),
 ])  # fmt: skip
 def test_other_files_are_converted(run, name, words):
     code, _, error = run("train", "--data", name)
@@ -147,8 +145,8 @@ def test_other_files_are_converted(run, name, words):
 
 def test_a_table_becomes_an_archive_by_what_the_message_says(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("d.csv").write_text("a,b,class\n" + "0.5,1,0\n1,0.5,1\n" * 20)
-    lines = run("train", "--data", "d.csv")[2].partition("last column: ")[2].partition(", with")[0]
+    Path("d.txt").write_text("a b class\n" + "0.5 1 0\n1 0.5 1\n" * 20)
+    lines = run("train", "--data", "d.txt")[2].partition("last column: ")[2].partition(", with")[0]
     exec(lines.replace("y=table[:, -1]", "y=table[:, -1].astype(int)"), {"numpy": np})
     assert run("train", "--data", "d.npz", *SMALL, "--epsilon", 1, "--quiet")[0] == 0
 
@@ -701,7 +699,8 @@ def spoiled(model, tmp_path):
         (["train"], "--data is needed"),
         (
             ["train", "--data", "mnist"],
-            "--data must be one of digits, fashion-mnist, madelon or FILE.npz, got mnist",
+            "--data must be one of digits, fashion-mnist, madelon or FILE.npz, .h5, .csv, .tsv, .parquet or "
+            ".npy, got mnist",
         ),
         ([*TRAIN, "--hidden", "10,x"], "--hidden"),
         ([*TRAIN, "--hidden", "0"], "--hidden"),

@@ -214,7 +214,7 @@ OUT = ["--data", "digits", "--out", "e.npz"]
 REFUSED = [
     (["select"], "the following arguments are required: --data"),
     (["select", "--data", "mnist"], "--data must be one of digits, fashion-mnist, madelon or FILE.npz"),
-    (["select", "--data", "d.csv"], "two lines of Python make one"),
+    (["select", "--data", "d.txt"], "two lines of Python make one"),
     (["select", *OUT, "--features", "0"], "--features: must be a whole number >= 1, or a part between 0 and"),
     (["select", *OUT, "--features", "1.5"], "--features: must be a whole number >= 1, or a part"),
     (["select", *OUT, "--features", "65"], "--features must be at most 64, which digits has, got 65"),

@@ -115,7 +115,7 @@ def test_digits_equal_scikit_learns():
     ("name", "error", "words"),
     [
         ("mnist", ValueError, "digits, fashion-mnist, madelon or the path of an .npz file, got 'mnist'"),
-        ("data.csv", ValueError, "got 'data.csv'"),
+        ("data.xlsx", ValueError, "got 'data.csv'"),
         ("", ValueError, "got ''"),
         (7, TypeError, "got int"),
         (None, TypeError, "got NoneType"),

@@ -487,7 +487,7 @@ def test_the_command_line_maps_what_is_large(tmp_path, monkeypatch):
     ends = []
     for name, values in [("d", 8 * 90), ("d", 1 << 23), ("c", 8 * 90)]:
         monkeypatch.setattr(pieces, "WINDOW", values)
-        data = rw.datasets.load_npz(tmp_path / f"{name}.npz")
+        data = rw.datasets.load_file(tmp_path / f"{name}.npz")
         assert _mapped.is_mapped(data.X) == ((name, values) == ("d", 8 * 90))
         assert np.array_equal(data.X, X) and data.feature_shape == ((2, 4) if name == "d" else (8,))
         saved = str(tmp_path / "net")
@@ -504,4 +504,4 @@ def test_the_command_line_maps_what_is_large(tmp_path, monkeypatch):
     at = whole.index(X[200].tobytes())
     (tmp_path / "d.npz").write_bytes(whole[:at] + b"x" + whole[at + 1 :])
     with pytest.raises(rw.FileError, match="Bad CRC-32"):
-        rw.datasets.load_npz(tmp_path / "d.npz")
+        rw.datasets.load_file(tmp_path / "d.npz")

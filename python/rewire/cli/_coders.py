@@ -27,10 +27,10 @@ _NAMES = {
 _ELSEWHERE = ("rewiring_opt", "activation_opt", "connectivity_opt", "seed", "threads")  # no parameters
 
 
-def load(name: str) -> Samples:
-    """The samples of --data."""
-    refuse_data(name)
-    return samples_of(datasets.load(name)) if name in datasets.NAMES else load_samples(name)
+def load(name: str, y: str | int | None) -> Samples:
+    """The samples of --data; ``y`` is a column of a table that is no feature."""
+    refuse_data(name, y)
+    return samples_of(datasets.load(name)) if name in datasets.NAMES else load_samples(name, y)
 
 
 def heading(samples: Samples) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rewire import datasets
 from rewire._precision import DTYPES
-from rewire.cli._types import assignment, in_unit, number, whole, word
+from rewire.cli._types import assignment, column, in_unit, number, whole, word
 from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
 
@@ -34,10 +34,20 @@ def add_data(parser: Any, help_: str, required: bool = False) -> None:
         metavar="DATA",
         required=required,
         help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set; "
-        "for X also what scipy.sparse.save_npz stores of a CSR matrix). A y of integers, booleans or words "
+        "for X also what scipy.sparse.save_npz stores of a CSR matrix), FILE.h5 (data sets of the same "
+        "names), or a table, FILE.csv, .tsv, .parquet or .npy. A y of integers, booleans or words "
         "holds classes, one of floating point numbers to predict, columns of 0 and 1 as integers labels; "
         "--loss goes before that: mse, huber and poisson read numbers, cross_entropy reads classes",
     )
+    _add_column(parser, "(default: the last one)")
+
+
+def _add_column(parser: Any, usual: str) -> None:
+    parser.add_argument(
+        "--y", type=column, metavar="COLUMN",
+        help=f"column of a table that is y, by its name or its number, below 0 from the end {usual}; beside "
+        "FILE.npy also another FILE.npy",
+    )  # fmt: skip
 
 
 def add_imports(parser: Any) -> None:
@@ -52,9 +62,11 @@ def add_samples(parser: Any, help_: str) -> None:
     names = ", ".join(datasets.NAMES)
     parser.add_argument(
         "--data", metavar="DATA", required=True,
-        help=f"{help_}: {names} or FILE.npz (array X, or what scipy.sparse.save_npz stores of a CSR matrix); "
-        "X alone is learnt from, and X_test treated alike; y and y_test are carried along, where they are",
+        help=f"{help_}: {names} or FILE.npz (array X, or what scipy.sparse.save_npz stores of a CSR matrix), "
+        "FILE.h5, or a table, FILE.csv, .tsv, .parquet or .npy; X alone is learnt from, and X_test treated "
+        "alike; y and y_test are carried along, where they are",
     )  # fmt: skip
+    _add_column(parser, "(default: none, all are features)")
 
 
 def add_density(network: Any, usual: str) -> Any:

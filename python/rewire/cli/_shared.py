@@ -21,6 +21,7 @@ from rewire._signals import terminating
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
 from rewire.datasets._samples import Samples
+from rewire.datasets._tables import TABLES
 from rewire.layers import Layer
 from rewire.losses import MSE, Contrast, CrossEntropy, Huber, Poisson
 from rewire.losses.base import KINDS as LOSSES
@@ -30,10 +31,10 @@ from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_thr
 from rewire.trainer import Trainer
 
 __all__ = [
-    "INTERRUPTED", "STANDARDISED", "UsageError", "align", "archive", "check_outputs", "data_record",
-    "environment", "known_data", "layer_rows", "load_data", "loss_name", "network_record", "read_json",
-    "refuse_data", "refuse_untargeted", "rerun_with_blas_threads", "saved_network", "sized", "tell",
-    "until_signal", "usage", "use_threads",
+    "INTERRUPTED", "STANDARDISED", "UsageError", "align", "archive", "check_outputs", "data_file",
+    "data_record", "environment", "known_column", "known_data", "layer_rows", "load_data", "loss_name",
+    "network_record", "read_json", "refuse_data", "refuse_untargeted", "rerun_with_blas_threads",
+    "saved_network", "sized", "tell", "until_signal", "usage", "use_threads",
 ]  # fmt: skip
 
 STANDARDISED = "losses are of targets brought to mean 0 and deviation 1, predictions in their own units"
@@ -155,7 +156,7 @@ def check_outputs(
 
 
 def archive(data: str | None) -> str | None:
-    """The file that --data names, if it names one."""
+    """The NumPy archive that an option names, if it names one."""
     return data if data is not None and data.endswith(".npz") else None
 
 
@@ -164,33 +165,40 @@ def tell(text: object) -> None:
     print_now("\n".join(map(printable, str(text).split("\n"))))
 
 
-def load_data(name: str, loss: Any = None) -> Dataset:
+def data_file(data: str | None) -> str | None:
+    """The file that --data names, or --y, if it names one."""
+    return data if data is not None and str(data).lower().endswith(datasets.FILES) else None
+
+
+def load_data(name: str, loss: Any = None, y: str | int | None = None) -> Dataset:
     """`datasets.load`; an unknown name is wrong usage. A loss, if it is known, says how y is read."""
-    refuse_data(name)
-    return datasets.load(name, targets=_targets_of(loss))
+    refuse_data(name, y)
+    return datasets.load(name, targets=_targets_of(loss), y=-1 if y is None else y)
 
 
-def refuse_data(name: Any) -> None:
-    """UsageError for what is neither a data set's name nor that of an archive."""
-    if not isinstance(name, str) or (name not in datasets.NAMES and not name.endswith(".npz")):
+def refuse_data(name: Any, y: str | int | None = None) -> None:
+    """UsageError for what is neither a data set's name nor that of a file, and for a column of no table."""
+    if not isinstance(name, str) or (name not in datasets.NAMES and data_file(name) is None):
         raise UsageError(
-            f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, got {name}{_converting(name)}"
+            f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, .h5, .csv, "
+            f".tsv, .parquet or .npy, got {name}{_converting(name)}"
         )
+    if y is not None and not name.lower().endswith(TABLES):
+        raise UsageError(f"--y does nothing with --data {name}: it names a column of a table")
 
 
 def _converting(name: Any) -> str:
-    """How a table becomes an archive."""
+    """How a table becomes an archive, or which tables there are."""
     stem, dot, kind = str(name).rpartition(".")
-    if not dot or kind not in ("csv", "tsv", "txt", "parquet", "npy", "arff", "xlsx"):
+    if not dot or kind not in ("txt", "arff", "xlsx"):
         return ""
-    if kind not in ("csv", "tsv", "txt"):
-        return f"; numpy.savez('{stem}.npz', X=X, y=y) writes one"
-    by = "" if kind == "txt" else f", delimiter={',' if kind == 'csv' else chr(9)!r}"
+    if kind != "txt":
+        return f"; numpy.savez('{stem}.npz', X=X, y=y) writes one; tables end in {', '.join(TABLES)}"
     return (
         f"; two lines of Python make one, here with a header and y in the last column: "
-        f"table = numpy.loadtxt('{name}'{by}, skiprows=1); "
+        f"table = numpy.loadtxt('{name}', skiprows=1); "
         f"numpy.savez('{stem}.npz', X=table[:, :-1], y=table[:, -1]), with .astype(int) after y's where it "
-        "holds classes"
+        f"holds classes; tables end in {', '.join(TABLES)}"
     )
 
 
@@ -224,6 +232,16 @@ def known_data(contents: files.Contents) -> str:
             "names is opened unasked; if you trust it, repeat it by --data"
         )
     return str(name)
+
+
+def known_column(contents: files.Contents, data: str, y: str | int | None) -> str | int | None:
+    """The column that is y where ``data`` is a table: as asked for, or as in training.
+
+    No path that a file names is opened unasked.
+    """
+    noted = contents.notes.get("y")
+    fits = isinstance(noted, (str, int)) and not isinstance(noted, bool) and data_file(str(noted)) is None
+    return noted if y is None and fits and data.lower().endswith(TABLES) else y
 
 
 def align(data: Dataset, classes: list[Any] | None) -> Dataset:

@@ -13,8 +13,8 @@ from rewire._signals import terminating
 from rewire.cli._shared import (
     INTERRUPTED,
     UsageError,
-    archive,
     check_outputs,
+    data_file,
     environment,
     load_data,
     read_json,
@@ -55,14 +55,14 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace) -> Comparison:
-    inputs = [archive(arguments.data), arguments.contenders, arguments.layers]
+    inputs = [data_file(arguments.data), arguments.contenders, arguments.layers]
     check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.save)
     if arguments.plot is not None:
         _check_picture(arguments)
     use_threads(arguments.threads)
     with usage():
         contenders = _contenders(arguments)
-    data = load_data(arguments.data, recipe_options(arguments).get("loss"))
+    data = load_data(arguments.data, recipe_options(arguments).get("loss"), arguments.y)
     # What is wrong with the question is wrong usage; what happens to a run is a row.
     with usage():
         found = compare(

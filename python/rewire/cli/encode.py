@@ -19,6 +19,7 @@ from rewire.cli._shared import (
     UsageError,
     archive,
     check_outputs,
+    data_file,
     data_record,
     environment,
     network_record,
@@ -42,7 +43,7 @@ def run(arguments: Namespace) -> int:
 def _run(arguments: Namespace) -> int:
     if archive(arguments.out) is None:
         raise UsageError(f"--out must end in .npz, got {arguments.out}")
-    data = archive(arguments.data)
+    data = data_file(arguments.data)
     check_outputs(arguments.save, arguments.json, inputs=[data])
     check_outputs(arguments.out, inputs=[data, arguments.save, arguments.json])
     use_threads(arguments.threads)
@@ -52,7 +53,7 @@ def _run(arguments: Namespace) -> int:
     verbose = 0 if arguments.quiet else 2
     parameters = coder_parameters(kind, arguments)
     model = kind(**parameters, random_state=arguments.seed or 0, verbose=verbose)
-    samples = load(arguments.data)
+    samples = load(arguments.data, arguments.y)
     if not arguments.quiet:
         tell(heading(samples))
     scaler = _scaler(samples.X) if machine else None

@@ -11,9 +11,10 @@ from rewire._format import seconds as spent
 from rewire.cli._shared import (
     STANDARDISED,
     align,
-    archive,
     check_outputs,
+    data_file,
     environment,
+    known_column,
     known_data,
     layer_rows,
     load_data,
@@ -27,14 +28,15 @@ from rewire.trainer import Trainer
 
 def run(arguments: Namespace) -> int:
     """Print loss and accuracy of the training and the test set."""
-    check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
+    check_outputs(None, arguments.json, inputs=[arguments.file, data_file(arguments.data)])
     use_threads(arguments.threads)
     with files.opened(arguments.file) as contents:
         refuse_untargeted(contents)
         network = saved_network(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
     loss = contents.config["loss"] if contents.kind == "trainer" else None
-    data = align(load_data(name, loss), contents.notes.get("classes"))
+    column = known_column(contents, name, arguments.y)
+    data = align(load_data(name, loss, column), contents.notes.get("classes"))
     if loss is None:
         loss = loss_name(network, data.classes is not None)
     trainer = Trainer(network, loss=loss, threads=arguments.threads)

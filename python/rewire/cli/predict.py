@@ -19,7 +19,10 @@ from rewire.cli._shared import (
     UsageError,
     archive,
     check_outputs,
+    data_file,
+    known_column,
     load_data,
+    refuse_data,
     saved_network,
     use_threads,
 )
@@ -35,7 +38,7 @@ def run(arguments: Namespace) -> int:
     check_outputs(
         packed,
         None if packed else arguments.out,
-        inputs=[arguments.file, archive(arguments.data)],
+        inputs=[arguments.file, data_file(arguments.data)],
     )
     if arguments.out is not None:
         if not (packed or arguments.out.endswith(".csv") or is_stream(arguments.out)):
@@ -46,7 +49,8 @@ def run(arguments: Namespace) -> int:
     use_threads(arguments.threads)
     with files.opened(arguments.file) as contents:
         network = saved_network(contents)
-    X = _features(arguments.data)
+    y = known_column(contents, arguments.data, arguments.y)
+    X = _features(arguments.data, y, network.n_in)
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
     loss = _loss(contents)
     classes, cut = _decision(contents.notes.get("classes"), network, loss)
@@ -103,9 +107,10 @@ def _decision(known: Any, network: Sequential, loss: Loss | None) -> tuple[list[
     return (None if cut is None else known), cut
 
 
-def _features(name: str) -> Any:
-    if name.endswith(".npz"):
-        return datasets.load_features(name)
+def _features(name: str, y: str | int | None, width: int) -> Any:
+    refuse_data(name, y)
+    if data_file(name) is not None:
+        return datasets.load_features(name, -1 if y is None else y, width)
     data = load_data(name)
     return data.X if data.X_test is None else data.X_test
 

@@ -19,6 +19,7 @@ from rewire.cli._shared import (
     UsageError,
     archive,
     check_outputs,
+    data_file,
     data_record,
     environment,
     network_record,
@@ -42,7 +43,7 @@ def _run(arguments: Namespace) -> int:
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
     kind = rewire.SparseDenoisingAutoencoder
-    samples = load(arguments.data)
+    samples = load(arguments.data, arguments.y)
     _check_count(arguments.features, samples)
     coder = kind(**coder_parameters(kind, arguments))
     selector = rewire.QuickSelection(arguments.features, estimator=coder, random_state=arguments.seed or 0)
@@ -76,7 +77,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def _check_outputs(arguments: Namespace) -> None:
-    packed, data = archive(arguments.out), archive(arguments.data)
+    packed, data = archive(arguments.out), data_file(arguments.data)
     if not (packed or arguments.out is None or arguments.out.endswith((".csv", ".json"))):
         raise UsageError(
             f"--out must end in .npz, .csv or .json, got {arguments.out}; without it columns are printed"

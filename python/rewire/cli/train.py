@@ -29,10 +29,11 @@ from rewire.cli._shared import (
     STANDARDISED,
     UsageError,
     align,
-    archive,
     check_outputs,
+    data_file,
     data_record,
     environment,
+    known_column,
     known_data,
     load_data,
     network_record,
@@ -88,7 +89,7 @@ def _run(arguments: Namespace) -> int:
         raise UsageError("--save-every needs --save: say where to")
     if arguments.shards is not None and (arguments.workers or 1) > arguments.shards:
         raise UsageError(f"--workers {arguments.workers} needs --shards {arguments.workers} or more")
-    inputs = [archive(arguments.data), arguments.layers]
+    inputs = [data_file(arguments.data), data_file(arguments.y), arguments.layers]
     check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.resume)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
@@ -190,9 +191,10 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     with usage():
         chosen = presets.preset(arguments.preset or "default")
         _refuse_contradictions(arguments)
-    data = load_data(arguments.data, arguments.loss)
+    data = load_data(arguments.data, arguments.loss, arguments.y)
     notes = {
         "data": arguments.data,
+        "y": arguments.y,
         "classes": None if data.classes is None else list(data.classes),
         "epochs": arguments.epochs or EPOCHS,
         "batch_size": arguments.batch_size or chosen.batch_size,
@@ -225,12 +227,13 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
         if getattr(arguments, name) is not None
     }
     notes["data"] = known_data(contents) if arguments.data is None else arguments.data
+    notes["y"] = known_column(contents, notes["data"], arguments.y)
     notes.setdefault("epochs", trainer.epoch + EPOCHS)
     implied = trainer.horizon in (None, contents.notes.get("epochs"))  # fractions of the run follow --epochs
     trainer.horizon = arguments.horizon or (notes["epochs"] if implied else trainer.horizon)
     optimizer = trainer.optimizer
     optimizer.schedule = _lengthened(optimizer.schedule, contents.notes.get("epochs"), notes["epochs"])
-    return trainer, align(load_data(notes["data"], trainer.loss), notes["classes"]), notes
+    return trainer, align(load_data(notes["data"], trainer.loss, notes["y"]), notes["classes"]), notes
 
 
 def _lengthened(schedule: Schedule, before: Any, epochs: int) -> Schedule:
@@ -434,6 +437,6 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
     if record["interrupted"]:
         where = "; nothing saved, for want of --save"
         if arguments.save is not None:
-            data = archive(arguments.data)
+            data = data_file(arguments.data)
             where = f"; go on with --resume {arguments.save}" + (f" --data {data}" if data else "")
         print(f"rewire train: interrupted after {trainer.epoch} epochs{where}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What every loader returns, and the loader of NumPy archives."""
+"""What every loader returns, and the loader of files: NumPy archives, and what `_tables.py` reads."""
 
 import os
 from typing import Any
@@ -10,6 +10,7 @@ from rewire._fileio import FileError, foreign, open_regular
 from rewire._record import record
 from rewire._warn import warn
 from rewire.datasets._mapping import mapped_member
+from rewire.datasets._tables import ARRAYS, TABLES, kind_of, read_hdf5, read_table
 from rewire.streams.kinds import is_large
 
 # More classes than both of these are hardly meant: so many, and so large a part of the samples.
@@ -78,17 +79,23 @@ class Dataset:
         return f"{self.y.shape[1]} labels" if self.has_labels else "regression"
 
 
-def load_features(path: str | os.PathLike[str]) -> Any:
-    """``X_test`` of a NumPy archive, or ``X`` where it has none: what to predict for. See `load_npz`."""
-    arrays, held = read_archive(path)
+def load_features(path: str | os.PathLike[str], y: str | int = -1, width: int | None = None) -> Any:
+    """``X_test`` of a file, or ``X`` where it has none: what to predict for. See `load_file`.
+
+    A table of ``width`` columns, with none that is called ``y``, has features alone.
+    """
+    arrays, held = read_arrays(path, y, width)
     name = "X_test" if "X_test" in arrays else "X"
     if name not in arrays:
         raise lacks(path, "X", held)
     return _features(path, name, arrays[name])[0]
 
 
-def load_npz(path: str | os.PathLike[str], targets: str = "auto") -> Dataset:
-    """Read ``X``, ``y`` and, where present, ``X_test``, ``y_test`` from a NumPy archive.
+def load_file(path: str | os.PathLike[str], targets: str = "auto", y: str | int = -1) -> Dataset:
+    """Read ``X``, ``y`` and, where present, ``X_test``, ``y_test`` from a NumPy archive or another file.
+
+    Of a table, in CSV, Parquet or a single array of NumPy, ``y`` is a column, by its name or its number, the
+    last one by default. An HDF5 file has data sets by the names of arrays.
 
     Features of more than one axis (images) are flattened; `Dataset.feature_shape` keeps their layout. For
     ``X`` there may be a CSR matrix, by the names under which `scipy.sparse.save_npz` stores its arrays.
@@ -110,7 +117,7 @@ def load_npz(path: str | os.PathLike[str], targets: str = "auto") -> Dataset:
     FileError
         If it is not an archive, is damaged, lacks an array, or its arrays do not fit together.
     """
-    arrays, held = read_archive(path)
+    arrays, held = read_arrays(path, y)
     for required in ("X", "y"):
         if required not in arrays:
             raise lacks(path, required, held)
@@ -119,10 +126,16 @@ def load_npz(path: str | os.PathLike[str], targets: str = "auto") -> Dataset:
         raise FileError(path, f"lacks the array {missing}: X_test and y_test come together")
 
     X, X_test, feature_shape = read_features(path, arrays)
-    y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"), targets)
-    refuse_lengths(path, X, y, X_test, y_test)
-    source = f"NumPy archive {os.fspath(path)}"
-    return Dataset(name_of(path), X, y, X_test, y_test, classes, feature_shape, source)
+    found, found_test, classes = _targets(path, arrays["y"], arrays.get("y_test"), targets)
+    refuse_lengths(path, X, found, X_test, found_test)
+    return Dataset(name_of(path), X, found, X_test, found_test, classes, feature_shape, source_of(path))
+
+
+def source_of(path: str | os.PathLike[str]) -> str:
+    """Where data came from that lie in a file, in words."""
+    kinds = {".npz": "NumPy archive", ".npy": "NumPy array", **dict.fromkeys(ARRAYS, "HDF5 file")}
+    kind = kind_of(path)
+    return f"{kinds.get(kind, f'{kind[1:].upper()} file')} {os.fspath(path)}"
 
 
 def name_of(path: str | os.PathLike[str]) -> str:
@@ -167,8 +180,18 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none"
 
 
-def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """The arrays that are ours to read, and the names of all."""
+def read_arrays(
+    path: str | os.PathLike[str], y: str | int | None, width: int | None = None
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The arrays of a file that are ours to read, and the names of all; of a table see `read_table`."""
+    kind = kind_of(path)
+    if kind in TABLES:
+        arrays = read_table(path, y, width)
+        return arrays, list(arrays)
+    return read_hdf5(path) if kind in ARRAYS else _read_archive(path)
+
+
+def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     arrays: dict[str, NDArray[Any]] = {}
     with open_regular(path) as file:
         try:

@@ -14,9 +14,10 @@ from rewire.datasets._dataset import (
     Dataset,
     lacks,
     name_of,
-    read_archive,
+    read_arrays,
     read_features,
     refuse_lengths,
+    source_of,
 )
 
 __all__ = ["Samples", "samples_of", "load_samples", "write_samples"]
@@ -55,25 +56,26 @@ def samples_of(data: Dataset) -> Samples:
     return Samples(data.name, data.X, data.X_test, targets, data.feature_shape, data.source)
 
 
-def load_samples(path: str | os.PathLike[str]) -> Samples:
-    """``X``, and where they are there ``X_test``, ``y`` and ``y_test`` of a NumPy archive.
+def load_samples(path: str | os.PathLike[str], y: str | int | None = None) -> Samples:
+    """``X``, and where they are there ``X_test``, ``y`` and ``y_test`` of a file.
 
-    Features are checked as for a data set; of targets no more is asked than that they are as many.
+    Features are checked as for a data set; of targets no more is asked than that they are as many. A table
+    has features alone, but for a column that ``y`` names.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     FileError
-        If it is not an archive, is damaged, lacks ``X``, or its arrays do not fit together.
+        If it is not what its name says, is damaged, lacks ``X``, or its arrays do not fit together.
     """
-    arrays, held = read_archive(path)
+    arrays, held = read_arrays(path, y)
     if "X" not in arrays:
         raise lacks(path, "X", held)
     X, X_test, feature_shape = read_features(path, arrays)
     targets = {name: y for name, y in arrays.items() if name in ("y", "y_test")}
     refuse_lengths(path, X, targets.get("y"), X_test, targets.get("y_test"))
-    return Samples(name_of(path), X, X_test, targets, feature_shape, f"NumPy archive {os.fspath(path)}")
+    return Samples(name_of(path), X, X_test, targets, feature_shape, source_of(path))
 
 
 def write_samples(path: str, X: Any, X_test: Any, samples: Samples, **more: NDArray[Any]) -> None:

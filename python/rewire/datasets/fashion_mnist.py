@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rewire._fileio import FileError
 from rewire.datasets import _locate
-from rewire.datasets._dataset import Dataset, load_npz
+from rewire.datasets._dataset import Dataset, load_file
 from rewire.datasets._idx import decompress, parse_idx, read_idx
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -114,7 +114,7 @@ def _check(
 
 
 def _from_archive(path: Path) -> Dataset:
-    data = load_npz(path)
+    data = load_file(path)
     shapes: list[Any] = [data.X.shape[1], len(data.classes or ()), data.X_test is not None]
     if shapes != [784, 10, True]:
         raise FileError(path, "is not Fashion-MNIST: expected 784 features, ten classes and a test set")

@@ -1,0 +1,265 @@
+"""Files other than archives: a table in CSV or Parquet, an array of NumPy, named arrays in HDF5.
+
+Of a table one column may be y, by its name or its number; all others are features, in the order of the file.
+What comes back are arrays by the names that an archive has, `X`, `y` and so on, and nobody has looked at
+their values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._checks import describe, integer
+from rewire._fileio import FileError, open_regular
+from rewire.streams.kinds import is_large
+from rewire.streams.parquet import Tabled
+
+__all__ = ["ARRAYS", "TABLES", "kind_of", "read_hdf5", "read_table"]
+
+ARRAYS = (".h5", ".hdf5")  # hold arrays by name, as archives do
+TABLES = (".csv", ".tsv", ".parquet", ".npy")
+Column = str | int
+
+_ROWS = 1 << 16  # of a table of pyarrow that are made numbers together
+_BAD_CELL = re.compile(r"could not convert string (.*) to float64 at row (\d+), column (\d+)")
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What the name of a file ends with, in small letters."""
+    return os.path.splitext(os.fspath(path))[1].lower()
+
+
+def read_table(
+    path: str | os.PathLike[str], y: Column | None, width: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """``X`` of a table, and ``y`` where a column is meant by its name or number.
+
+    Parameters
+    ----------
+    path : str or path-like
+    y : str, int or None
+        A column; a number counts from 0, or from the end below 0. Of a single array it may also be the path
+        of another one. With None all columns are features.
+    width : int, optional
+        Where a table has so many columns, and no column is called ``y``, all of them are features.
+
+    Raises
+    ------
+    FileError
+        For what is damaged, or holds no numbers where there should be some; the column is named.
+    ValueError
+        For a column that is not there.
+    ImportError
+        Where a package is not there that reads such files; it is named.
+    """
+    return _READERS[kind_of(path)](path, y, width)
+
+
+# --- CSV --------------------------------------------------------------------------------
+
+
+def _read_csv(path: Any, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
+    """Numbers between commas or tabs; a first line without a number is one of names."""
+    comma = "\t" if kind_of(path) == ".tsv" else ","
+    with open_regular(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as text:
+        try:
+            cells = next(csv.reader(text, delimiter=comma), [])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise FileError(path, f"is no text in UTF-8 that can be read: {error}") from None
+        names = _header(cells)
+        if not cells or (names is not None and not text.read(1)):
+            raise FileError(path, "holds no row of numbers")
+        at = _position(path, y, names or [""] * len(cells), width)
+        words: dict[str, int] = {}
+        reading: dict[int | str, Callable[[str], Any]] = {}
+        if at is not None:
+            reading[at] = lambda cell: words.setdefault(cell.strip(), len(words))
+        text.seek(0)
+        try:
+            found = np.loadtxt(
+                text, delimiter=comma, quotechar='"', comments=None, ndmin=2, converters=reading or None,
+                skiprows=0 if names is None else 1,
+            )  # fmt: skip
+        except UnicodeDecodeError as error:
+            raise FileError(path, f"is no text in UTF-8 that can be read: {error}") from None
+        except ValueError as error:
+            raise FileError(path, _csv_words(str(error), names)) from None
+    if at is None:
+        return {"X": found}
+    return {"X": np.delete(found, at, axis=1), "y": _parsed(list(words))[found[:, at].astype(np.int64)]}
+
+
+def _header(cells: Sequence[str]) -> list[str] | None:
+    """The names of columns, if the first line has some: no number is among them, or they are counted."""
+    numbers = [cell for cell in cells if _is_number(cell)]
+    counted = [cell for at, cell in enumerate(cells) if cell.strip() == str(at)]
+    return [cell.strip() for cell in cells] if not numbers or (counted == numbers != []) else None
+
+
+def _is_number(cell: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(cell)
+        return True
+    return False
+
+
+def _csv_words(said: str, names: list[str] | None) -> str:
+    """What is wrong with a cell, in terms of the file."""
+    if not (match := _BAD_CELL.search(said)):
+        return f"is no table of numbers: {said.partition(';')[0]}"
+    cell, row, column = match[1], int(match[2]), int(match[3]) - 1
+    name = f"{column}" if names is None else f"{column} ({names[column]!r})"
+    line = row + (1 if names is None else 2)
+    return (
+        f"has {cell} in column {name} of line {line}, where a number should be: features are numbers, and "
+        "words or empty cells have to become some first"
+    )
+
+
+def _parsed(words: list[str]) -> NDArray[Any]:
+    """Targets as they are written: integers, numbers or words."""
+    for kind in (np.int64, np.float64):
+        with contextlib.suppress(ValueError, OverflowError):
+            return np.array([kind(word) for word in words])
+    return np.array(words)
+
+
+# --- Parquet ----------------------------------------------------------------------------
+
+
+def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise _missing("pyarrow", path) from error
+    with open_regular(path) as file:
+        try:
+            table = parquet.ParquetFile(file).read()
+        except Exception as error:  # of pyarrow's own kinds
+            raise FileError(path, f"is no Parquet file that can be read: {error}") from None
+    at = _position(path, y, table.schema.names, width)
+    found = {}
+    try:
+        if at is not None:
+            found["y"] = _targets(table.column(at), table.schema.names[at])
+            table = table.remove_column(at)
+        rows = Tabled(table, None, None)
+        units = range(0 if (sizes := rows.units(_ROWS)) is None else len(sizes))
+        pieces = [piece.x for unit in units for piece in rows.read(unit, _ROWS, 0)]
+    except (TypeError, ValueError) as error:
+        raise FileError(path, str(error)) from None
+    return {"X": np.concatenate(pieces), **found}
+
+
+def _targets(column: Any, name: str) -> NDArray[Any]:
+    if column.null_count:
+        raise ValueError(f"column {name!r} holds {column.null_count} nulls, where a target should be")
+    found = np.asarray(column.to_numpy())
+    return found.astype(str) if found.dtype == object else found
+
+
+# --- arrays -----------------------------------------------------------------------------
+
+
+def _read_array(path: Any, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
+    """A single array: a table, or features with y in another file."""
+    table = _load_array(path)
+    if isinstance(y, str) and kind_of(y) == ".npy":
+        return {"X": table, "y": _load_array(y)}
+    if table.ndim != 2:
+        if y is None:
+            return {"X": table}
+        raise FileError(path, f"must be a table where a column of it is y, got shape {table.shape}")
+    at = _position(path, y, [""] * table.shape[1], width)
+    if at is None:
+        return {"X": table}
+    last = table.shape[1] - 1
+    X = table[:, :-1] if at == last else table[:, 1:] if at == 0 else np.delete(table, at, axis=1)
+    return {"X": X, "y": np.array(table[:, at])}
+
+
+def _load_array(path: Any) -> NDArray[Any]:
+    """An array, mapped where it is large."""
+    with open_regular(path):
+        pass
+    try:
+        found = np.load(path, "r", allow_pickle=False)
+    except ValueError as error:
+        raise FileError(path, f"is no array that can be read safely: {error}") from None
+    if not isinstance(found, np.ndarray):
+        raise FileError(path, "holds several arrays, as an archive does, whose name ends in .npz")
+    return found if is_large(found) else np.array(found)
+
+
+def read_hdf5(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """``X``, ``y``, ``X_test`` and ``y_test`` of an HDF5 file, and the names of all data sets beside them.
+
+    What is stored in one piece and is large is mapped; what is in chunks is read.
+
+    Raises
+    ------
+    FileError, ImportError
+        As of :func:`read_table`.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise _missing("h5py", path) from error
+    with open_regular(path):
+        pass
+    try:
+        with h5py.File(path, "r") as file:
+            held = [name for name, one in file.items() if isinstance(one, h5py.Dataset)]
+            return {
+                name: _data_set(path, file[name]) for name in ("X", "y", "X_test", "y_test") if name in held
+            }, held
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise FileError(path, f"is no HDF5 file that can be read: {error}") from None
+
+
+def _data_set(path: Any, one: Any) -> NDArray[Any]:
+    if one.dtype.kind == "O":
+        return np.asarray(one.asstr()[()]).astype(str)
+    offset = one.id.get_offset()
+    if offset is not None and one.ndim > 1:
+        mapped = np.memmap(path, one.dtype, "r", offset, one.shape)
+        if is_large(mapped.reshape(len(mapped), -1)):
+            return mapped
+    return np.asarray(one[()])
+
+
+# --- what they have in common -------------------------------------------------------------
+
+
+_READERS: dict[str, Callable[[Any, Column | None, int | None], dict[str, NDArray[Any]]]] = {
+    ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".npy": _read_array,
+}  # fmt: skip
+
+
+def _position(path: Any, y: Column | None, names: Sequence[str], width: int | None) -> int | None:
+    """Where the column of y is; None where all are features."""
+    if y is None:
+        return None
+    if isinstance(y, str) and y in names:
+        return list(names).index(y)
+    if width == len(names):
+        return None
+    if isinstance(y, str):
+        named = ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
+        there = named if any(names) else f"{len(names)} columns without names, which are numbered from 0"
+        raise ValueError(f"y must name a column of {os.fspath(path)}, {there}, got {describe(y)}")
+    at = integer("y", y, low=-len(names), high=len(names) - 1)
+    return at % len(names)
+
+
+def _missing(package: str, path: str | os.PathLike[str]) -> ImportError:
+    return ImportError(f'{os.fspath(path)} needs {package} to be read: pip install "rewire[data]"')

@@ -1,0 +1,180 @@
+"""Files other than archives: tables in CSV, Parquet and single arrays, named arrays in HDF5."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire.cli import main
+from rewire.datasets import _tables
+from rewire.streams import pieces
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(60, 4)).round(3)
+WORDS = np.array(["low", "mid", "high"])[(X @ RNG.normal(size=4) > 0).astype(int) + (X[:, 0] > 0.5)]
+NAMES = ["width", "height", "depth", "mass"]
+
+
+def csv_of(path, y, names=(*NAMES, "kind"), comma=","):
+    rows = [[*map(repr, row.tolist()), str(target)] for row, target in zip(X, y, strict=True)]
+    path.write_text("".join(comma.join(row) + "\n" for row in ([[*map(str, names)]] if names else []) + rows))
+    return path
+
+
+# --- what comes back --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, comma", [("d.csv", ","), ("D.TSV", "\t")])
+@pytest.mark.parametrize("names", [(*NAMES, "kind"), (0, 1, 2, 3, "kind"), None])
+def test_csv_with_names_or_without(tmp_path, name, comma, names):
+    data = rw.datasets.load(csv_of(tmp_path / name, WORDS, names, comma))
+    assert (data.X == X).all() and data.classes == ("high", "low", "mid")
+    assert [data.classes[k] for k in data.y] == WORDS.tolist() and data.X_test is None
+    assert data.source.startswith(name[2:].upper() + " file ")
+
+
+@pytest.mark.parametrize("y, kind", [(np.arange(60) % 3, "3 classes"), (X[:, 1] / 3, "regression")])
+def test_targets_are_as_they_are_written(tmp_path, y, kind):
+    data = rw.datasets.load(csv_of(tmp_path / "d.csv", y))
+    assert data.kind == kind and (data.y == y).all()
+    assert rw.datasets.load(tmp_path / "d.csv", targets="numbers").kind == "regression"
+
+
+def test_a_column_by_name_and_number(tmp_path):
+    path = csv_of(tmp_path / "d.csv", np.arange(60) % 3)
+    for y in ("height", 1, -4):
+        data = rw.datasets.load(path, y=y)
+        assert (data.y == X[:, 1]).all() and (data.X[:, -1] == np.arange(60) % 3).all()
+        assert (data.X[:, :3] == X[:, [0, 2, 3]]).all()
+    with pytest.raises(ValueError, match="y must name a column of .*, 'width', 'height', .*got 'weight'"):
+        rw.datasets.load(path, y="weight")
+    with pytest.raises(ValueError, match=r"y must be an integer in \[-5, 4\], got 5"):
+        rw.datasets.load(path, y=5)
+    with pytest.raises(ValueError, match="5 columns without names, which are numbered from 0, got 'mass'"):
+        rw.datasets.load(csv_of(tmp_path / "d.csv", WORDS, None), y="mass")
+
+
+def test_arrays(tmp_path, monkeypatch):
+    y = np.arange(60) % 3
+    np.save(tmp_path / "t.npy", np.c_[X, X[:, 0]])
+    np.save(tmp_path / "x.npy", X.astype("f4"))
+    np.save(tmp_path / "y.npy", y)
+    table = rw.datasets.load(tmp_path / "t.npy")
+    assert (table.X == X).all() and (table.y == X[:, 0]).all() and table.kind == "regression"
+    pair = rw.datasets.load(tmp_path / "x.npy", y=str(tmp_path / "y.npy"))
+    assert (pair.X == X.astype("f4")).all() and pair.kind == "3 classes" and not isinstance(pair.X, np.memmap)
+    monkeypatch.setattr(pieces, "WINDOW", 100)  # of a window: now it is large
+    mapped = rw.datasets.load(tmp_path / "x.npy", y=str(tmp_path / "y.npy"))
+    assert isinstance(mapped.X, np.memmap) and (mapped.X == pair.X).all()
+
+
+def test_parquet(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {name: X[:, k] for k, name in enumerate(NAMES)}
+    parquet.write_table(pa.table({"kind": WORDS, **columns}), tmp_path / "d.parquet", row_group_size=7)
+    data = rw.datasets.load(tmp_path / "d.parquet", y="kind")
+    assert (data.X == X).all() and [data.classes[k] for k in data.y] == WORDS.tolist()
+    with pytest.raises(rw.FileError, match="column 'kind' of .* must hold real numbers, got string"):
+        rw.datasets.load(tmp_path / "d.parquet")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(rw.FileError, match="is no Parquet file that can be read"):
+        rw.datasets.load(tmp_path / "bad.parquet")
+
+
+def test_hdf5(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["X"], file["y"] = X, WORDS.astype(object)
+        file.create_dataset("X_test", data=X[:9], chunks=(3, 4), compression="gzip")
+        file["y_test"] = WORDS[:9].astype(object)
+    data = rw.datasets.load(tmp_path / "d.h5")
+    assert (data.X == X).all() and (data.X_test == X[:9]).all()
+    assert [data.classes[k] for k in data.y_test] == WORDS[:9].tolist()
+    monkeypatch.setattr(pieces, "WINDOW", 100)
+    mapped = rw.datasets.load(tmp_path / "d.h5")
+    assert isinstance(mapped.X, np.memmap) and (mapped.X == X).all() and (mapped.X_test == X[:9]).all()
+    with h5py.File(tmp_path / "d.h5", "a") as file:
+        del file["y"]
+    with pytest.raises(rw.FileError, match="lacks the array y; it has X, X_test, y_test"):
+        rw.datasets.load(tmp_path / "d.h5")
+    (tmp_path / "bad.h5").write_bytes(b"nothing")
+    with pytest.raises(rw.FileError, match="is no HDF5 file that can be read"):
+        rw.datasets.load(tmp_path / "bad.h5")
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text, words", [
+    ("a,b,y\n1,2,x\n3,,y\n", "has '' in column 1 ('b') of line 3, where a number should be"),
+    ("1,2,x\n3,q,y\n", "has 'q' in column 1 of line 2, where a number should be"),
+    ("a,b,y\n1,2,x\n3,4\n", "is no table of numbers: the number of columns changed from 3 to 2"),
+    ("a,b,y\n", "holds no row of numbers"),
+    ("", "holds no row of numbers"),
+    ("1,nan,x\n2,3,y\n", "X holds NaN or infinity, first in sample 0"),
+    (b"\xff\xfe1,2\n", "is no text in UTF-8"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:loadtxt")
+def test_csv_that_is_no_table(tmp_path, text, words):
+    path = tmp_path / "d.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises((rw.FileError, ValueError)) as caught:
+        rw.datasets.load(path)
+    assert words in str(caught.value)
+
+
+def test_arrays_that_are_none(tmp_path):
+    np.save(tmp_path / "cube.npy", np.zeros((3, 4, 5)))
+    with pytest.raises(rw.FileError, match="must be a table where a column of it is y"):
+        rw.datasets.load(tmp_path / "cube.npy")
+    (tmp_path / "bad.npy").write_bytes(b"nothing")
+    np.save(tmp_path / "objects.npy", np.array([[object()]]), allow_pickle=True)
+    for name in ("bad", "objects"):
+        with pytest.raises(rw.FileError, match="is no array that can be read safely"):
+            rw.datasets.load(tmp_path / f"{name}.npy")
+    with pytest.raises(FileNotFoundError):
+        rw.datasets.load(tmp_path / "none.npy")
+
+
+@pytest.mark.parametrize("name, package", [("d.parquet", "pyarrow"), ("d.h5", "h5py")])
+def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch, name, package):
+    (tmp_path / name).write_bytes(b"")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        ImportError, match=rf'{name} needs {package} to be read: pip install "rewire\[data\]"'
+    ):
+        rw.datasets.load(tmp_path / name)
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def test_a_network_is_trained_resumed_and_asked_with_a_table(tmp_path, capsys):
+    path, model = str(csv_of(tmp_path / "d.csv", WORDS, ("kind", *NAMES[1:], "mass"))), str(tmp_path / "m")
+    rows = (tmp_path / "d.csv").read_text().splitlines()
+    rows = [",".join([row.split(",")[-1], *row.split(",")[:-1]]) for row in rows[1:]]
+    (tmp_path / "d.csv").write_text("\n".join([",".join(["kind", *NAMES]), *rows]))
+    (tmp_path / "new.csv").write_text("\n".join([",".join(NAMES), *(row.partition(",")[2] for row in rows)]))
+    new = ["train", "--data", path, "--hidden", "20", "--epsilon", "5", "--epochs", "2", "--y", "kind"]
+    assert main([*new, "--validation", "0.2", "--save", model]) == 0
+    assert "48 samples, 0 for the test, 3 classes, from CSV file" in capsys.readouterr().out
+    assert main(["train", "--resume", model, "--data", path, "--epochs", "3", "--save", model]) == 0
+    assert main(["eval", model, "--data", path]) == 0
+    capsys.readouterr()
+    found = []
+    for name in ("d.csv", "new.csv"):  # with y and without
+        assert main(["predict", model, "--data", str(tmp_path / name)]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1] and {*found[0].split()} <= {"low", "mid", "high"}
+    assert main(["train", "--data", path, "--save", path]) == 2
+    assert main(["select", "--data", path, "--y", "kind", "--features", "2", "--epochs", "2", "--runs", "1",
+                 "--out", str(tmp_path / "s.npz")]) == 0  # fmt: skip
+    assert np.load(tmp_path / "s.npz")["y"].tolist() == WORDS.tolist()
+    capsys.readouterr()
+    assert main(["train", "--data", "digits", "--y", "2"]) == 2
+    assert "--y does nothing with --data digits" in capsys.readouterr().err
+
+
+def test_kinds_of_files_are_those_that_are_told():
+    assert {*rw.datasets.FILES} == {".npz", *_tables.TABLES, *_tables.ARRAYS}
