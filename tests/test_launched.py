@@ -18,6 +18,7 @@ import pytest
 import rewire as rw
 from ranks import digest, digests, fitted, go_on, made
 from rewire.workers import world
+from rewire.workers.gloo import Gloo
 from small import DEEP_X, DEEP_Y, HANG_SECONDS, deep
 
 ENVIRONMENT = Path(os.environ.get("REWIRE_MPI_ENV", Path(__file__).parent.parent / ".venv-mpi"))
@@ -262,6 +263,25 @@ def one_of_two(monkeypatch):
     monkeypatch.setenv("REWIRE_RANK_PROCESS", str(os.getpid()))
 
 
+@pytest.mark.parametrize("said, size", [
+    ({"PMI_SIZE": "4", "PMI_RANK": "1"}, 4),  # mpiexec of MPICH
+    ({"OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "0", "PMIX_RANK": "0"}, 3),  # of Open MPI
+    ({"MPI_LOCALNRANKS": "2"}, 2),  # of MPICH on one machine
+    ({"PMI_RANK": "0", "SLURM_STEP_NUM_TASKS": "3", "SLURM_NTASKS": "8"}, 3),  # srun -n 3 in a job of 8
+    ({"PMIX_RANK": "2", "SLURM_NTASKS": "8"}, 8),  # srun --mpi=pmix
+    ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, 0),  # a script of sbatch
+    ({"PMI_RANK": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "8"}, 1),  # srun -n 1 in that job
+    ({"PMI_RANK": "0", "SLURM_NTASKS": "many"}, 0),
+    ({}, 0),
+])  # fmt: skip
+def test_how_many_ranks_launchers_and_schedulers_say(monkeypatch, said, size):
+    for name in (*world._LAUNCHED, *world._MAYBE, *world._SCHEDULED):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    assert world._mpi_size() == size
+
+
 @pytest.mark.parametrize("error", (ImportError("no mpi4py"), RuntimeError("cannot load MPI library")))
 def test_without_mpi_it_says_what_to_do(one_of_two, monkeypatch, error):
     """mpi4py raises the second where it finds no MPI."""
@@ -273,6 +293,15 @@ def test_without_mpi_it_says_what_to_do(one_of_two, monkeypatch, error):
     with pytest.raises(ImportError, match=rf"{error}.*rewire\[mpi\].*workers=1"):
         deep_trainer().fit(DEEP_X, DEEP_Y, verbose=0)
     assert deep_trainer().fit(DEEP_X, DEEP_Y, verbose=0, workers=1)
+
+
+def test_ranks_end_when_torchrun_has_ended(monkeypatch):
+    """Killed, or by a signal that it does not know, SIGUSR1 say: nobody would see that ranks go on."""
+    rank = Gloo.__new__(Gloo)
+    rank.rank, rank.size, rank._launcher = 0, 2, os.getppid()
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    with pytest.raises(rw.WorkerError, match="the launcher of these 2 ranks has ended; go on from the last"):
+        rank.gather([])
 
 
 def test_what_a_rank_has_started_is_no_rank(one_of_two, monkeypatch):

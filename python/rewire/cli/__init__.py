@@ -20,6 +20,7 @@ from rewire._fileio import FileError, is_standard_output
 from rewire.cli._modules import import_all
 from rewire.cli._shared import UsageError
 from rewire.cli.options import build_parser
+from rewire.errors import WorkerError
 from rewire.progress import silence_stdout
 from rewire.workers.world import abort
 
@@ -28,7 +29,7 @@ __all__ = ["main"]
 FAILED, USAGE, BAD_FILE, INTERRUPTED = 1, 2, 3, 130
 
 # Errors whose message is for people; of any other kind the name is shown as well.
-_EXPECTED = (ValueError, TypeError, OSError, MemoryError, ArithmeticError, ImportError)
+_EXPECTED = (ValueError, TypeError, OSError, MemoryError, ArithmeticError, ImportError, WorkerError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """torch.distributed with gloo: processes that torchrun has started, where PyTorch is there anyway.
 
-torchrun ends all of them when one has died, and starts all anew if it is told to.
+torchrun ends all of them when one has died, and starts all anew if it is told to. If it has died itself,
+rank 0 ends, and with it the others: nobody would be left to do so.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = ["Gloo"]
 
 _FOREVER = datetime.timedelta(days=30)  # that a rank waits for rank 0, which may evaluate or save
 _PAUSE = 0.05  # seconds between two looks at signals
+_CURE = "go on from the last checkpoint, with as many ranks or fewer"
 
 
 class Gloo:
@@ -41,6 +43,7 @@ class Gloo:
         self.rank, self.size = int(distributed.get_rank()), int(distributed.get_world_size())
         self.beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self.timeout = 300.0
+        self._launcher = os.getppid()
         self._coming: _Coming | None = None
         atexit.register(self._leave, everything=begun_here)
 
@@ -63,18 +66,27 @@ class Gloo:
     def bcast(self, parts: Parts | None) -> list[memoryview]:
         found = [bytes_of(part) for part in parts or ()]
         count = self._torch.tensor([len(found)], dtype=self._torch.int64)
-        self._d.broadcast(count, 0, group=self._group)
+        self._broadcast(count)
         sizes = [part.nbytes for part in found] or [0] * int(count)
         lengths = self._torch.tensor(sizes, dtype=self._torch.int64)
-        self._d.broadcast(lengths, 0, group=self._group)
+        self._broadcast(lengths)
         if self.rank:
             found = [memoryview(bytearray(int(length))) for length in lengths]
         for part in found:
             if part.nbytes:
                 # What is given may be read-only, and torch wants to be sure that nobody writes into it.
                 held = self._tensor(bytearray(part) if part.readonly else part)
-                self._d.broadcast(held, 0, group=self._group)
+                self._broadcast(held)
         return found
+
+    def _broadcast(self, tensor: Any) -> None:
+        try:
+            self._d.broadcast(tensor, 0, group=self._group)
+        except RuntimeError as error:
+            words = str(error).partition("\n")[0]
+            raise WorkerError(
+                f"rank {self.rank} of {self.size} has lost the others ({words}); {_CURE}"
+            ) from error
 
     def gather(self, parts: Parts) -> list[list[memoryview]]:
         own = [bytes_of(part) for part in parts]
@@ -87,6 +99,8 @@ class Gloo:
                     held = self._tensor(bytearray(part) if part.readonly else part)
                     self._d.send(held, 0, group=self._group)
             return []
+        if os.getppid() != self._launcher:
+            raise WorkerError(f"the launcher of these {self.size} ranks has ended; {_CURE}")
         if self._coming is not None:  # of a step that was cut: nobody wants it any more
             self._wait()
         self._coming = _Coming(lambda: [self._from(rank) for rank in range(1, self.size)])
@@ -122,10 +136,7 @@ class Gloo:
         except RuntimeError as error:
             silent = time.monotonic() - begin >= self.timeout
             what = f"has given no answer for {self.timeout:g} seconds" if silent else f"is gone ({error})"
-            raise WorkerError(
-                f"rank {rank} of {self.size} {what}; go on from the last checkpoint, with as many ranks or "
-                "fewer"
-            ) from error
+            raise WorkerError(f"rank {rank} of {self.size} {what}; {_CURE}") from error
 
 
 class _Coming:

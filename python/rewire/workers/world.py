@@ -18,7 +18,10 @@ __all__ = ["World", "abort", "alone", "launched", "world"]
 
 _LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")  # how many processes, as launchers say it
 _MAYBE = ("PMIX_RANK", "PMI_RANK")  # a rank among so many as the scheduler says
-_SCHEDULED = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
+_SCHEDULED = (
+    "SLURM_STEP_NUM_TASKS",
+    "SLURM_NTASKS",
+)  # how many that are: those of the step go before the job's
 
 
 class World(Comm, Protocol):
@@ -81,7 +84,7 @@ def _is_rank() -> bool:
 def _mpi_size() -> int:
     found = max(map(_number, _LAUNCHED))
     if found == 0 and any(name in os.environ for name in _MAYBE):
-        found = max(map(_number, _SCHEDULED))
+        found = next((number for number in map(_number, _SCHEDULED) if number), 0)
     return found
 
 
