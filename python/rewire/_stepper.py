@@ -75,6 +75,7 @@ class Stepper:
         self.passing = self.net.passing(ws, fused=trainer.fused, training=True)
         self.linear = self.passing.linear
         self.follows = type(self.rule).stepped is not Rule.stepped
+        self.promises = type(self.rule).overdue is not Rule.overdue
         self.threads = 1
         self.whole, self.changes = True, False
         self._runner: ShardRunner | None = None
@@ -113,7 +114,9 @@ class Stepper:
     def due(self, progress: TrainingProgress) -> bool:
         """Whether a rewiring is due before the coming step."""
         rule = self.rule
-        return rule.due(progress) or rule.overdue(progress, self.trainer.rule_memory())
+        if rule.due(progress):
+            return True
+        return self.promises and rule.overdue(progress, self.trainer.rule_memory())
 
     # --- for those who are told -------------------------------------------------------------
 

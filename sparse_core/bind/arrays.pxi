@@ -84,6 +84,7 @@ _INPUTS = {
     "float32": c.RW_IN_F32, "float64": c.RW_IN_F64, "uint8": c.RW_IN_U8, "int8": c.RW_IN_I8,
     "uint16": c.RW_IN_U16, "int16": c.RW_IN_I16, "int32": c.RW_IN_I32, "int64": c.RW_IN_I64, "bool": c.RW_IN_BOOL,
 }
+_BY_NAME = {name: np.dtype(name) for name in _INPUTS}  # a dtype is compared with a name by making one of it
 _INPUTS_BY_DTYPE = {np.dtype(name): code for name, code in _INPUTS.items()}  # its name takes NumPy longer than packing
 
 
@@ -112,7 +113,7 @@ cdef class Array:
 
 cdef Array borrow(object x, str name, str dtype, Py_ssize_t size=-1, bint writable=False):
     """The buffer of a C-contiguous array of exactly this dtype."""
-    if not isinstance(x, np.ndarray) or x.dtype != dtype or not x.flags.c_contiguous:
+    if not isinstance(x, np.ndarray) or x.dtype != _BY_NAME[dtype] or not x.flags.c_contiguous:
         got = f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(f"{name} must be a C-contiguous {dtype} array, got {got}"
                         + (" that is not contiguous" if getattr(x, "dtype", None) == dtype else ""))

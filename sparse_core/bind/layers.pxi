@@ -257,7 +257,7 @@ def activate_back_sums(str act, double slope, Tiles y_or_z not None, Tiles dy no
 
 def update_array(w, grad, Update update not None, m=None, v=None):
     """One optimizer step over plain arrays (biases, dense weights)."""
-    dtype = "float64" if getattr(w, "dtype", None) == np.float64 else "float32"
+    dtype = "float64" if getattr(w, "dtype", None) == _BY_NAME["float64"] else "float32"
     cdef Array wa = borrow(w, "w", dtype, -1, True)
     cdef Array ga = borrow(grad, "grad", dtype, wa.size())
     cdef Array ma = borrow_optional(m, "m", dtype, wa.size(), True)

@@ -263,8 +263,7 @@ class DenseParameter(Parameter):
 
     def apply(self, update: _core.Update, threads: int) -> None:
         if self._view is not None and self._gradient is not None:
-            kept = [self.state[name] for name in update.state]
-            _core.update_array(self._view, self._gradient, update, *kept)
+            _core.update_array(self._view, self._gradient, update, *map(self.state.get, update.state))
             self.version += 1
 
     def stepped_in_numpy(

@@ -117,6 +117,7 @@ class SparseParameter(Parameter):
         self.core: _core.Store
         self._declared: dict[str, Field] = {}  # fields that were added here, and not to the store itself
         self._no_mirror_at = -1  # generation for which memory was too short for a mirror
+        self._scatters_at = (-1, 0)  # generation and samples for which a mirror would not pay
         self._lived = (-1, 0)  # a generation, and how many steps it has been there
 
     @classmethod
@@ -201,10 +202,12 @@ class SparseParameter(Parameter):
 
     def _hold(self, store: WeightStore) -> None:
         self.store, self.core = store, store._core
+        self.rounds = self.compute_dtype == "bfloat16"
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name != "core"}
-        return own | {"_derived": {}, "_no_mirror_at": -1, "_lived": (-1, 0)}  # of the store's generations
+        of_generations = {"_no_mirror_at": -1, "_scatters_at": (-1, 0), "_lived": (-1, 0)}
+        return own | {"_derived": {}} | of_generations
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -233,10 +236,6 @@ class SparseParameter(Parameter):
         _core.commit([plan], threads)
 
     # --- products -------------------------------------------------------------------------
-
-    @property
-    def rounds(self) -> bool:
-        return self.compute_dtype == "bfloat16"
 
     def forward(
         self, x: _core.Tiles, y: _core.Tiles, threads: int, *, bias: NDArray[Any] | None = None,
@@ -273,7 +272,15 @@ class SparseParameter(Parameter):
 
         Building takes as long as it saves in two or three steps, so it waits until a structure has lasted.
         """
-        self._ready(lambda: _core.gather_pays(self.core, batch), threads)
+        now = self.core.generation, batch
+        if now != self._scatters_at:  # else it has been asked before, and once is enough
+            self._ready(partial(self._gather_pays, now), threads)
+
+    def _gather_pays(self, now: tuple[int, int]) -> bool:
+        pays = _core.gather_pays(self.core, now[1])
+        if not pays:
+            self._scatters_at = now
+        return pays
 
     def ready_for_few(self, x: _core.SparseInputs, threads: int) -> None:
         """The same where the mirror finds the links of few inputs that are not zero."""
