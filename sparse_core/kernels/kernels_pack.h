@@ -173,6 +173,18 @@ RW_KERNEL void RW_E(turn_in)(char *const *sample, int32_t m, int32_t n, RW_T *to
     RW_DISPATCH(m < n ? m : n, turn_in, (sample, m, n, (char *)to, (size_t)tile));
 }
 
+/* Ask for features [i, i + n) of some samples, before they are converted: rows of a batch are drawn at
+ * random, and no hardware foresees the next one. */
+RW_INLINE void RW_E(fetch_samples)(const rw_user_rows *in, char *const *sample, int32_t m, int32_t i,
+                                   int32_t n)
+{
+    for (int32_t b = 0; b < m; b++) {
+        uintptr_t at = (uintptr_t)(sample[b] + i * in->column_stride);
+        for (ptrdiff_t byte = 0; byte < n * in->column_stride; byte += RW_LINE)
+            RW_PREFETCH((const void *)(at + (uintptr_t)byte));
+    }
+}
+
 /* Samples whose addresses are `sample`, features [i0, i1), by way of a few converted lines. */
 RW_KERNEL void RW_E(pack_lines)(const rw_user_rows *in, char *const *sample, int32_t m, int32_t i0,
                                 int32_t i1, RW_T *to, int32_t tile)
@@ -185,6 +197,10 @@ RW_KERNEL void RW_E(pack_lines)(const rw_user_rows *in, char *const *sample, int
         int32_t side = (int32_t)rw_min64(RW_PACK_SAMPLES, m - b0);
         for (int32_t i = i0; i < i1; i += RW_PACK_PIECE) {
             int32_t n = (int32_t)rw_min64(RW_PACK_PIECE, i1 - i);
+            if (b0 + side < m) /* else the first samples, whose next features another task packs */
+                RW_E(fetch_samples)(in, sample + b0 + side, (int32_t)rw_min64(RW_PACK_SAMPLES, m - b0 - side), i, n);
+            else
+                RW_E(fetch_samples)(in, sample, (int32_t)rw_min64(RW_PACK_SAMPLES, m), i + n, n);
             for (int32_t b = 0; b < side; b++)
                 RW_E(pack_features)(in, sample[b0 + b] + i * in->column_stride, i, n, line[b]);
             RW_E(turn_in)(lines, side, n, to + (size_t)(i - i0) * (size_t)tile + b0, tile);
