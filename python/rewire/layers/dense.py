@@ -105,8 +105,7 @@ class Dense(WeightLayer, Mixing):
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         ws = p.ws
-        y, z = self._output(x, p)
-        code, slope = self._terms(p)
+        code, slope, y, z = self._output(x, p)
         flat = self._flat(x, ws, (self.index, "x") if p.keeping else ("x", x.n))
         self._product(self.weights, flat, y, ws)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded

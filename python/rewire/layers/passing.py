@@ -86,13 +86,6 @@ class Updates(dict[tuple[bool, float], _core.Update]):
         return found
 
 
-def _sum(dy: _core.Tiles, back: Back | None, room: NDArray[Any], threads: int, add: bool = False) -> None:
-    if back is None:
-        _core.bias_gradient(dy, room, threads, add)
-    else:
-        _core.activate_back_sums(*back, dy, room, threads, add)
-
-
 class Learner(Protocol):
     """What is done with the gradients of parameters in a backward pass."""
 
@@ -146,7 +139,7 @@ class Apply:
         if parameter.uses > 1:
             self.shared.bias(parameter, dy, p, back)
             return
-        _sum(dy, back, parameter.room(), p.threads)
+        _core.activate_back_sums(*(back or ("linear", 0.0, dy)), dy, parameter.room(), p.threads)
         parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
     def finish(self, threads: int) -> None:
@@ -197,7 +190,8 @@ class Keep:
             room += more
 
     def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
-        _sum(dy, back, parameter.room(), p.threads, parameter.name in self.there)
+        add = parameter.name in self.there
+        _core.activate_back_sums(*(back or ("linear", 0.0, dy)), dy, parameter.room(), p.threads, add)
         self.there[parameter.name] = parameter
 
     def apply(self, updates: Updates, threads: int) -> None:

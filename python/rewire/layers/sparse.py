@@ -202,8 +202,7 @@ class Sparse(WeightLayer):
     # --- forward, backward --------------------------------------------------------------
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        y, z = self._output(x, p)
-        code, slope = self._terms(p)
+        code, slope, y, z = self._output(x, p)
         if p.keeping and isinstance(x, _core.SparseInputs):
             self.weight.ready_for_few(x, p.threads)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded

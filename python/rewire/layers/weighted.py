@@ -100,18 +100,14 @@ class WeightLayer(Layer):
 
     # --- shared halves of forward and backward ------------------------------------------
 
-    def _terms(self, p: Pass) -> tuple[str, float]:
-        return ("linear", 0.0) if p.linear is self else (self.bound.code, self.bound.slope)
-
-    def _output(self, x: _core.Tiles, p: Pass) -> tuple[_core.Tiles, _core.Tiles | None]:
-        """Tiles for the outputs, and for the activation's inputs where backward will want them."""
-        ws = p.ws
+    def _output(self, x: _core.Tiles, p: Pass) -> tuple[str, float, _core.Tiles, _core.Tiles | None]:
+        """The activation and its slope; tiles for the outputs, and for its inputs where backward wants them."""
+        ws, bound, n_out, linear = p.ws, self.bound, self.n_out, p.linear is self
+        code, slope = ("linear", 0.0) if linear else (bound.code, bound.slope)
         if not p.keeping:
-            return ws.other(self.n_out, x), None
-        keep = self.bound.needs_input and p.linear is not self
-        return ws.tiles((self.index, "y"), self.n_out), (
-            ws.tiles((self.index, "z"), self.n_out) if keep else None
-        )
+            return code, slope, ws.other(n_out, x), None
+        z = ws.tiles((self.index, "z"), n_out) if bound.needs_input and not linear else None
+        return code, slope, ws.tiles((self.index, "y"), n_out), z
 
     def kept_values(self, *, linear: bool) -> int:
         return self.n_out * (2 if self.bound.needs_input and not linear else 1)

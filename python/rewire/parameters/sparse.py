@@ -264,7 +264,8 @@ class SparseParameter(Parameter):
         scratch: _core.Scratch | None = None, rounded: _core.Rounded | None = None,
     ) -> None:  # fmt: skip
         """dx = W' dy, by sample: the gradient for the inputs from that for the sums."""
-        self.ready_mirror(batch, threads)
+        if self._scatters_at != (self.core.generation, batch):  # else it was asked before
+            self.ready_mirror(batch, threads)
         _core.backward_input(self.core, dy, dx, threads, self.rounds, scratch, rounded)
 
     def ready_mirror(self, batch: int, threads: int) -> None:
@@ -272,14 +273,12 @@ class SparseParameter(Parameter):
 
         Building takes as long as it saves in two or three steps, so it waits until a structure has lasted.
         """
-        now = self.core.generation, batch
-        if now != self._scatters_at:  # else it has been asked before, and once is enough
-            self._ready(partial(self._gather_pays, now), threads)
+        self._ready(partial(self._gather_pays, batch), threads)
 
-    def _gather_pays(self, now: tuple[int, int]) -> bool:
-        pays = _core.gather_pays(self.core, now[1])
+    def _gather_pays(self, batch: int) -> bool:
+        pays = _core.gather_pays(self.core, batch)
         if not pays:
-            self._scatters_at = now
+            self._scatters_at = self.core.generation, batch
         return pays
 
     def ready_for_few(self, x: _core.SparseInputs, threads: int) -> None:
