@@ -215,6 +215,39 @@ def test_dropout_with_its_mask_fixed(kind):
     assert found.value() != first  # another step, another mask
 
 
+def test_dropout_before_and_in_the_pass_of_the_layer_before():
+    class Apart(rw.Dropout):
+        def backward(self, dy, x, p, need_dx):
+            return super().backward(dy, x, p, need_dx)
+
+    class Looks(rw.Sparse):
+        def backward(self, dy, x, p, need_dx):
+            seen.append(dy.unpack().copy())
+            return super().backward(dy, x, p, need_dx)
+
+    def trained(dropout, layer, rule="static", **options):
+        layers = [
+            layer(9, 33, density=0.5, activation=rw.AllReLU(0.6), bias=rule == "static"),
+            dropout(0.4),
+            rw.Dense(33, 20, activation="relu"), dropout(0.2), rw.Sparse(20, 3, activation="softmax"),
+        ]  # fmt: skip
+        net = rw.Sequential(layers, seed=3)
+        optimizer = rw.SGD(0.1, momentum=0.9)
+        trainer = rw.Trainer(
+            net, loss="cross_entropy", optimizer=optimizer, rewiring=rule, standardize=True, **options
+        )
+        trainer.fit(X, y, epochs=2, batch_size=75, verbose=0)
+        return net.get_vector(), np.array(seen[-1:])
+
+    rng, seen = np.random.default_rng(0), []
+    X, y = rng.normal(size=(150, 9)).astype("f4"), rng.integers(0, 3, 150)
+    for options in ({}, {"shards": 2}, {"rule": {"name": "rigl", "every": {"steps": 1}}}):
+        apart = trained(Apart, rw.Sparse, **options)
+        assert np.array_equal(apart[0], trained(rw.Dropout, rw.Sparse, **options)[0])
+    once, apart = trained(rw.Dropout, Looks), trained(Apart, Looks)
+    assert np.array_equal(once[1], apart[1]) and (once[1] == 0).mean() > 0.3  # it is dropped before
+
+
 def test_soft_targets_and_sample_weights():
     net = rw.Sequential(
         [rw.Sparse(5, 6, activation="tanh"), rw.Sparse(6, 3, activation="softmax")], dtype="float64"

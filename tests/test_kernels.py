@@ -457,8 +457,17 @@ def test_a_derivative_and_its_sums_in_one_pass(isa):
                 _core.activate_back_sums("leaky", 0.5, outputs, once, sums[1], 2, add)
                 same_bits(once.unpack(), apart.unpack())
                 same_bits(sums[0], sums[1])
+                drop = 0.3, 7, 3, 5, 64  # and with dropout before it
+                _core.dropout(apart, apart, *drop[:4], 1, drop[4])
+                _core.activate_back("leaky", 0.5, outputs, apart, 1)
+                _core.bias_gradient(apart, sums[0], 1, add)
+                _core.activate_back_sums("leaky", 0.5, outputs, once, sums[1], 2, add, drop)
+                same_bits(once.unpack(), apart.unpack())
+                same_bits(sums[0], sums[1])
             with pytest.raises(ValueError, match="activate_back_sums"):
                 _core.activate_back_sums("leaky", 0.5, tiles_of(y[:, 1:]), once, sums[1], 1)
+            with pytest.raises(ValueError, match="p must be"):
+                _core.activate_back_sums("leaky", 0.5, outputs, once, sums[1], 1, False, (1.0, 7, 3, 5, 0))
 
 
 def test_dropout_of_a_batch_in_parts_has_the_masks_of_the_whole():

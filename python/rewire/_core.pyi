@@ -359,7 +359,14 @@ def field_rescale(
 def weight_times(store: Store, x: NDArray[Any]) -> NDArray[Any]: ...
 def bias_gradient(dy: Tiles, out: NDArray[Any], threads: int, add: bool = False) -> None: ...  # out (+)= sum
 def activate_back_sums(
-    act: str, slope: float, y_or_z: Tiles, dy: Tiles, out: NDArray[Any], threads: int, add: bool = False
+    act: str,
+    slope: float,
+    y_or_z: Tiles,
+    dy: Tiles,
+    out: NDArray[Any],
+    threads: int,
+    add: bool = False,
+    drop: tuple[float, int, int, int, int] | None = None,  # dropout of dy first
 ) -> None: ...  # activate_back, then bias_gradient
 def update_array(
     w: NDArray[Any],

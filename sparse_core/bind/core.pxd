@@ -339,10 +339,14 @@ cdef extern from "ops/layer.h" nogil:
                                 const rw_run *run)
     rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bint add,
                                const rw_run *run)
-    rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
-                                    rw_tiles *dy, void *out, bint add, const rw_run *run)
     rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                          int64_t first_sample, const rw_run *run)
+    ctypedef struct rw_drop:
+        double p
+        rw_key key
+        int64_t first_sample
+    rw_status rw_activate_back_sums(const rw_kernels *k, const rw_drop *drop, rw_act act, double slope,
+                                    const rw_tiles *y, rw_tiles *dy, void *out, bint add, const rw_run *run)
 
 
 cdef extern from "ops/nonzero_layer.h" nogil:

@@ -206,8 +206,8 @@ def field_average(Store store not None, str of, str mean, str count, double leas
 def field_rescale(Store store not None, str field, rows=None, cols=None):
     """field[row, source] *= rows[row] * cols[source], of float64; None: all 1. The field has one a weight."""
     cdef int32_t f = store.find_field(field)
-    cdef Array r = borrow_optional(rows, "rows", "f8", store.s.n_out)
-    cdef Array l = borrow_optional(cols, "cols", "f8", store.s.n_in)
+    cdef Array r = borrow_optional(rows, "rows", "float64", store.s.n_out)
+    cdef Array l = borrow_optional(cols, "cols", "float64", store.s.n_in)
     cdef const double *by_row = <const double *>pointer(r)
     cdef const double *by_col = <const double *>pointer(l)
     cdef c.rw_field *at = store.field_at(f)
@@ -221,9 +221,9 @@ def field_rescale(Store store not None, str field, rows=None, cols=None):
 
 def weight_times(Store store not None, x):
     """W x in float64, by ascending source: (n_out,)."""
-    cdef Array given = borrow(x, "x", "f8", store.s.n_in)
-    out = np.empty(store.s.n_out, "f8")
-    cdef Array y = borrow(out, "out", "f8", -1, True)
+    cdef Array given = borrow(x, "x", "float64", store.s.n_in)
+    out = np.empty(store.s.n_out, "float64")
+    cdef Array y = borrow(out, "out", "float64", -1, True)
     cdef const double *by = <const double *>pointer(given)
     cdef double *to = <double *>pointer(y)
     store.enter(False)
@@ -243,15 +243,33 @@ def bias_gradient(Tiles dy not None, out, int threads, bint add=False):
     check(st, "bias_gradient")
 
 
+cdef c.rw_drop drop_of(double p, seed, stream, step, int64_t first_sample) except *:
+    if not 0 <= p < 1:
+        raise ValueError(f"p must be in [0, 1), got {p}")
+    if first_sample < 0:
+        raise ValueError(f"first_sample must be at least 0, got {first_sample}")
+    return c.rw_drop(p, make_key(seed, stream, step), first_sample)
+
+
 def activate_back_sums(str act, double slope, Tiles y_or_z not None, Tiles dy not None, out, int threads,
-                       bint add=False):
-    """`activate_back`, then `bias_gradient` of what comes of it, in one pass: the same bits."""
+                       bint add=False, tuple drop=None):
+    """`activate_back`, then `bias_gradient` of what comes of it, in one pass: the same bits.
+
+    drop: `dropout` of dy comes first, with these p, seed, stream, step and first_sample.
+    """
     cdef c.rw_run run = run_on(threads)
+    cdef c.rw_drop dropping
+    cdef const c.rw_drop *first = NULL
+    if drop is not None:
+        rate, seed, stream, step, first_sample = drop
+        dropping = drop_of(rate, seed, stream, step, first_sample)
+        first = &dropping
     cdef c.rw_act code = act_code(act)
     cdef Array a = borrow(out, "out", _NAMES[dy.t.dtype], (dy.t.n + 7) // 8 * 8, True)
     cdef c.rw_status st
     with nogil:
-        st = c.rw_activate_back_sums(KERNELS[<int>dy.t.dtype], code, slope, y_or_z.t, dy.t, a.view.buf, add, &run)
+        st = c.rw_activate_back_sums(KERNELS[<int>dy.t.dtype], first, code, slope, y_or_z.t, dy.t, a.view.buf, add,
+                                     &run)
     check(st, "activate_back_sums")
 
 
@@ -275,14 +293,10 @@ def update_array(w, grad, Update update not None, m=None, v=None):
 def dropout(Tiles x not None, Tiles y not None, double p, seed, stream, step, int threads, int64_t first_sample=0):
     """y = dropout(x); the same call on gradients is the backward pass."""
     cdef c.rw_run run = run_on(threads)
-    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef c.rw_drop drop = drop_of(p, seed, stream, step, first_sample)
     cdef c.rw_status st
-    if not 0 <= p < 1:
-        raise ValueError(f"p must be in [0, 1), got {p}")
-    if first_sample < 0:
-        raise ValueError(f"first_sample must be at least 0, got {first_sample}")
     with nogil:
-        st = c.rw_dropout(KERNELS[<int>x.t.dtype], x.t, y.t, p, key, first_sample, &run)
+        st = c.rw_dropout(KERNELS[<int>x.t.dtype], x.t, y.t, drop.p, drop.key, drop.first_sample, &run)
     check(st, "dropout")
 
 
@@ -327,7 +341,7 @@ def winners_back(Tiles y not None, Tiles dy not None, int row, Tiles dx not None
 def count_winners(Tiles y not None, counts, int threads):
     """counts[i]: in how many samples feature i won, as float64."""
     cdef c.rw_run run = run_on(threads)
-    cdef Array a = borrow(counts, "counts", "f8", y.t.n, True)
+    cdef Array a = borrow(counts, "counts", "float64", y.t.n, True)
     cdef double *cp = <double *>pointer(a)
     cdef c.rw_status st
     with nogil:

@@ -259,14 +259,66 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
     return rw_run_tasks(run, d.op.blocks * strips, work, gather_task, &d);
 }
 
-/* --- bias gradient and dropout ------------------------------------------------- */
+/* --- dropout and bias gradient ------------------------------------------------- */
+
+typedef struct {
+    rw_op op;
+    const rw_tiles *x;
+    rw_tiles *y;
+    rw_drop drop;
+} dropout_op;
+
+static inline bool is_drop(const rw_drop *drop)
+{
+    return drop->p >= 0 && drop->p <= 1 && drop->first_sample >= 0;
+}
+
+/* Rows [first, end) of a tile. */
+static void drop_rows(const rw_kernels *k, const rw_drop *drop, const rw_tiles *x,
+                      const rw_tiles *y, rw_part p)
+{
+    k->dropout(rw_tile_row(x, p.tile, p.first), rw_tile_row(y, p.tile, p.first), p.end - p.first,
+               p.first, drop->first_sample + p.tile * x->tile, drop->p, drop->key, x->tile,
+               rw_tile_live(x, p.tile));
+}
+
+static void dropout_task(const void *arg, int64_t task)
+{
+    const dropout_op *d = arg;
+    drop_rows(d->op.k, &d->drop, d->x, d->y, rw_op_part(&d->op, task));
+}
+
+enum { UNIT_DRAWS = 1 << 16 }; /* what the 16 bits of a hash that a unit has can be */
+
+/* The kernel knows multiples of 2^-16: it scales what it keeps by how much that is, and so the mean
+ * stays. For p < 1 something is kept. */
+static rw_drop in_16_bits(rw_drop drop)
+{
+    double all = UNIT_DRAWS, dropped = floor(drop.p * all + 0.5);
+    drop.p = (drop.p < 1 ? fmin(dropped, all - 1) : dropped) / all;
+    return drop;
+}
+
+rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
+                     int64_t first_sample, const rw_run *run)
+{
+    rw_drop drop = { p, key, first_sample };
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(y) && is_drop(&drop) && rw_is_run(run));
+    if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
+        return RW_ESHAPE;
+    int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
+    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y,
+                     .drop = in_16_bits(drop) };
+    return rw_run_tasks(run, d.op.blocks * x->n_tiles, work, dropout_task, &d);
+}
 
 typedef struct {
     rw_op op;
     const rw_tiles *dy;
     char *out;
     bool add;
-    const rw_tiles *y; /* NULL, or dy is multiplied by f' of it first */
+    const rw_drop *drop; /* NULL, or what becomes of dy first */
+    const rw_tiles *y; /* NULL, or dy is multiplied by f' of it then */
     rw_act act;
     double slope;
 } bias_gradient_op;
@@ -282,6 +334,8 @@ static void sum_rows(const bias_gradient_op *b, int32_t first, int32_t end, char
         n = (int32_t)rw_min64(NEAR_ROWS, end - i);
         for (int64_t tile = 0; tile < b->dy->n_tiles; tile++) {
             char *dy = rw_tile_row(b->dy, tile, i);
+            if (b->drop)
+                drop_rows(k, b->drop, b->dy, b->dy, (rw_part){ tile, i, i + n });
             if (b->y)
                 k->activate_back(b->act, b->slope, rw_tile_row(b->y, tile, i), dy, n, b->dy->tile,
                                  rw_tile_live(b->dy, tile));
@@ -323,7 +377,7 @@ static void bias_gradient_task(const void *arg, int64_t task)
 
 static rw_status sums_of(bias_gradient_op b, const rw_kernels *k, const rw_run *run)
 {
-    int64_t work = b.dy->n * b.dy->batch;
+    int64_t work = (b.drop ? RW_COST_DROPOUT_VALUE : 1) * b.dy->n * b.dy->batch;
     b.op = rw_op_cut(k, run, b.dy->n, 1, work);
     return rw_run_tasks(run, b.op.blocks, work, bias_gradient_task, &b);
 }
@@ -337,54 +391,17 @@ rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, b
     return sums_of((bias_gradient_op){ .dy = dy, .out = out, .add = add }, k, run);
 }
 
-rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
-                                rw_tiles *dy, void *out, bool add, const rw_run *run)
+rw_status rw_activate_back_sums(const rw_kernels *k, const rw_drop *drop, rw_act act, double slope,
+                                const rw_tiles *y, rw_tiles *dy, void *out, bool add,
+                                const rw_run *run)
 {
-    RW_ASSERT(rw_is_tiles(y) && rw_is_tiles(dy) && out && rw_is_run(run));
+    RW_ASSERT(rw_is_tiles(y) && rw_is_tiles(dy) && out && (!drop || is_drop(drop)) && rw_is_run(run));
     if (dy->dtype != k->dtype || !rw_tiles_alike(y, dy))
         return RW_ESHAPE;
-    bias_gradient_op b = { .dy = dy, .out = out, .add = add, .y = act == RW_ACT_LINEAR ? NULL : y,
-                           .act = act, .slope = slope };
+    rw_drop dropping;
+    if (drop)
+        dropping = in_16_bits(*drop);
+    bias_gradient_op b = { .dy = dy, .out = out, .add = add, .drop = drop ? &dropping : NULL,
+                           .y = act == RW_ACT_LINEAR ? NULL : y, .act = act, .slope = slope };
     return sums_of(b, k, run);
-}
-
-typedef struct {
-    rw_op op;
-    const rw_tiles *x;
-    rw_tiles *y;
-    double p;
-    rw_key key;
-    int64_t first_sample;
-} dropout_op;
-
-static void dropout_task(const void *arg, int64_t task)
-{
-    const dropout_op *d = arg;
-    rw_part p = rw_op_part(&d->op, task);
-    d->op.k->dropout(rw_tile_row(d->x, p.tile, p.first), rw_tile_row(d->y, p.tile, p.first),
-                     p.end - p.first, p.first, d->first_sample + p.tile * d->x->tile, d->p, d->key,
-                     d->x->tile, rw_tile_live(d->x, p.tile));
-}
-
-enum { UNIT_DRAWS = 1 << 16 }; /* what the 16 bits of a hash that a unit has can be */
-
-/* The kernel knows multiples of 2^-16: it scales what it keeps by how much that is, and so the mean
- * stays. For p < 1 something is kept. */
-static double in_16_bits(double p)
-{
-    double all = UNIT_DRAWS, dropped = floor(p * all + 0.5);
-    return (p < 1 ? fmin(dropped, all - 1) : dropped) / all;
-}
-
-rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
-                     int64_t first_sample, const rw_run *run)
-{
-    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(y) && p >= 0 && p <= 1 && rw_is_run(run));
-    RW_ASSERT(first_sample >= 0);
-    if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
-        return RW_ESHAPE;
-    int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
-    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y,
-                     .p = in_16_bits(p), .key = key, .first_sample = first_sample };
-    return rw_run_tasks(run, d.op.blocks * x->n_tiles, work, dropout_task, &d);
 }

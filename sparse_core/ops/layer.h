@@ -36,14 +36,22 @@ bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch);
 rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bool add,
                            const rw_run *run);
 
-/* Both: dy *= f'(y or z), then its sums, in one pass and with the same bits. */
-rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
-                                rw_tiles *dy, void *out, bool add, const rw_run *run);
-
 /* y = dropout(x): forward and backward alike, p taken as the nearest multiple of 2^-16 and as 1 only if
  * it is. first_sample: the number of x's first sample in its step, so that a batch in parts has the
  * masks of the whole. */
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                      int64_t first_sample, const rw_run *run);
+
+/* What rw_dropout is asked, for passes that do more. */
+typedef struct {
+    double p;
+    rw_key key;
+    int64_t first_sample;
+} rw_drop;
+
+/* dy = dropout(dy), unless drop is NULL; dy *= f'(y or z); then its sums: in one pass, the same bits. */
+rw_status rw_activate_back_sums(const rw_kernels *k, const rw_drop *drop, rw_act act, double slope,
+                                const rw_tiles *y, rw_tiles *dy, void *out, bool add,
+                                const rw_run *run);
 
 #endif

@@ -102,8 +102,8 @@ static void test_activations(void)
             for (int add = 0; add < 2; add++) {
                 CHECK_STATUS(rw_bias_gradient(k, back, sums[0], add, &ALONE), RW_OK);
                 memcpy(both->data, dy->data, dy->bytes);
-                CHECK_STATUS(rw_activate_back_sums(k, act, slope, beside ? z : y, both, sums[1], add,
-                                                   &ALONE), RW_OK);
+                CHECK_STATUS(rw_activate_back_sums(k, NULL, act, slope, beside ? z : y, both, sums[1],
+                                                   add, &ALONE), RW_OK);
                 CHECK(tiles_same(back, both));
                 CHECK(memcmp(sums[0], sums[1], (size_t)n * rw_dtype_size(k->dtype)) == 0);
             }

@@ -19,8 +19,8 @@ MUTANTS = [
     Mutant(
         "accumulated-biases-keep-the-last-gradient",
         "layers/passing.py",
-        "_sum(dy, back, parameter.room(), p.threads, parameter.name in self.there)",
-        "_sum(dy, back, parameter.room(), p.threads, False)",
+        "add, room = parameter.name in self.there, parameter.room()",
+        "add, room = False, parameter.room()",
         "test_own_loop.py::test_parts_of_a_batch_are_the_batch",
     ),
     Mutant(
@@ -199,6 +199,20 @@ MUTANTS = [
         "_core.dropout(x, y, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)",
         "_core.dropout(x, y, self.p, self.network_seed, self.index, p.step, p.threads, 0)",
         "test_own_loop.py::test_parts_have_the_dropout_masks_of_the_whole",
+    ),
+    Mutant(
+        "dropout-that-is-left-to-the-layer-before-is-forgotten",
+        "layers/weighted.py",
+        "drop, p.to_drop = p.to_drop, None",
+        "drop, p.to_drop = None, None",
+        "test_gradients.py::test_dropout_with_its_mask_fixed[sparse]",
+    ),
+    Mutant(
+        "dropout-is-left-to-the-layer-before-whatever-that-does",
+        "layers/dropout.py",
+        "            and any(kind.backward is of.backward for of in (Sparse, Dense))\n",
+        "",
+        "test_gradients.py::test_dropout_before_and_in_the_pass_of_the_layer_before",
     ),
     Mutant(
         "a-look-ahead-counts-in-buffers",

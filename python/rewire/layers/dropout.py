@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import number
 from rewire.layers.affine import Affine, identity
-from rewire.layers.base import register_layer
+from rewire.layers.base import Layer, register_layer
+from rewire.layers.dense import Dense
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
+from rewire.layers.sparse import Sparse
+from rewire.layers.weighted import WeightLayer
 from rewire.parameters import Rescale
 
 __all__ = ["Dropout"]
@@ -37,9 +40,19 @@ class Dropout(Elementwise):
     """
 
     may_end = False
+    _left = False  # is the backward pass left to the layer before, which goes over the gradient anyway?
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, low=0.0, high=1.0, open_high=True)
+
+    def follows(self, layer: Layer | None) -> None:
+        kind = type(layer)
+        self._left = (
+            isinstance(layer, WeightLayer)
+            and type(self).backward is Dropout.backward
+            and any(kind.backward is of.backward for of in (Sparse, Dense))
+            and kind._derive is WeightLayer._derive
+        )
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if not p.training or self.p == 0.0:
@@ -50,7 +63,11 @@ class Dropout(Elementwise):
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if need_dx and p.training and self.p > 0.0:
-            _core.dropout(dy, dy, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
+            drop = self.p, self.network_seed, self.index, p.step, p.first_sample
+            if self._left:
+                p.to_drop = drop
+            else:
+                p.drop(dy, drop)
         return dy if need_dx else None
 
     def kept_values(self, *, linear: bool) -> int:

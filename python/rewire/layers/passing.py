@@ -53,6 +53,9 @@ Fill = Callable[[NDArray[Any]], object]
 #: An activation as the core knows it, its slope, and the tiles that its derivative is taken from.
 Back = tuple[str, float, _core.Tiles]
 
+#: Dropout as `_core` names it: p, seed, stream, step and the first sample's number.
+Drop = tuple[float, int, int, int, int]
+
 #: What x and dy of a gradient have been rounded to before, if at all.
 Operands = tuple[_core.Rounded | None, _core.Rounded | None]
 AS_THEY_ARE: Operands = (None, None)
@@ -98,10 +101,14 @@ class Learner(Protocol):
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         """The gradient is what ``fill`` writes into memory of the parameter's size, flat and padded."""
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
+    def bias(
+        self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None,
+        drop: Drop | None = None,
+    ) -> None:  # fmt: skip
         """The gradient is the sum of ``dy`` over the samples.
 
-        Of what ``dy`` becomes by an activation's derivative, where ``back`` says which: both in one pass.
+        Of what ``dy`` becomes by dropout, where ``drop`` says which, and then by an activation's derivative,
+        where ``back`` does: all in one pass.
         """
 
 
@@ -135,11 +142,15 @@ class Apply:
         fill(parameter.room())
         parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
+    def bias(
+        self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None,
+        drop: Drop | None = None,
+    ) -> None:  # fmt: skip
         if parameter.uses > 1:
-            self.shared.bias(parameter, dy, p, back)
+            self.shared.bias(parameter, dy, p, back, drop)
             return
-        _core.activate_back_sums(*(back or ("linear", 0.0, dy)), dy, parameter.room(), p.threads)
+        room = parameter.room()
+        _core.activate_back_sums(*(back or ("linear", 0.0, dy)), dy, room, p.threads, False, drop)
         parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
     def finish(self, threads: int) -> None:
@@ -189,9 +200,12 @@ class Keep:
             fill(more)
             room += more
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
-        add = parameter.name in self.there
-        _core.activate_back_sums(*(back or ("linear", 0.0, dy)), dy, parameter.room(), p.threads, add)
+    def bias(
+        self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None,
+        drop: Drop | None = None,
+    ) -> None:  # fmt: skip
+        add, room = parameter.name in self.there, parameter.room()
+        _core.activate_back_sums(*(back or ("linear", 0.0, dy)), dy, room, p.threads, add, drop)
         self.there[parameter.name] = parameter
 
     def apply(self, updates: Updates, threads: int) -> None:
@@ -227,7 +241,12 @@ class Probe:
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         pass
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
+    def bias(
+        self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None,
+        drop: Drop | None = None,
+    ) -> None:  # fmt: skip
+        if drop is not None:
+            p.drop(dy, drop)
         if back is not None:
             _core.activate_back(*back, dy, p.threads)
 
@@ -277,11 +296,14 @@ class Pass:
         a layer may write into tiles that another one has taken, as one of somebody's may.
     layer : Layer or None
         The one that runs, as far as layers in a row and branches say so.
+    to_drop : Drop or None
+        What the layer that gets the gradient next has to put it through, with what it does itself.
     """
 
     __slots__ = (
         "_handed", "_learner", "_rounded", "_saved", "_users", "epoch", "first_sample", "keeping", "layer",
-        "linear", "probing", "reports", "rounds_once", "step", "threads", "training", "watched", "ws",
+        "linear", "probing", "reports", "rounds_once", "step", "threads", "to_drop", "training", "watched",
+        "ws",
     )  # fmt: skip
 
     def __init__(
@@ -316,6 +338,7 @@ class Pass:
     def learner(self, learner: Learner | None) -> None:
         self._learner = learner
         self._handed: dict[str, int] = {}  # how often each parameter's gradient was handed over
+        self.to_drop: Drop | None = None
 
     @property
     def handed(self) -> set[str]:
@@ -396,6 +419,11 @@ class Pass:
     def saved(self, layer: Numbered) -> Any:
         """What the layer has saved: a tuple."""
         return self._saved[layer.index]
+
+    def drop(self, dy: _core.Tiles, drop: Drop) -> None:
+        """The gradient for what dropout took, from ``dy`` (overwritten) for what it gave."""
+        *mask, first_sample = drop
+        _core.dropout(dy, dy, *mask, self.threads, first_sample)
 
     # --- operands of bfloat16 -------------------------------------------------------------
 

@@ -69,6 +69,7 @@ def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
                 f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
                 f"got {layer.n_in!r} and {layer.n_out!r}: its connect() is wrong"
             )
+        layer.follows(layers[i - 1] if i else None)
         if i and layer.input_gain != 1.0:
             layers[i - 1].precedes(layer)
         if layer.connects or layer.n_out != width or own:

@@ -101,7 +101,7 @@ class WeightLayer(Layer):
     # --- shared halves of forward and backward ------------------------------------------
 
     def _output(self, x: _core.Tiles, p: Pass) -> tuple[str, float, _core.Tiles, _core.Tiles | None]:
-        """The activation and its slope; tiles for the outputs, and for its inputs where backward wants them."""
+        """Activation and slope; tiles for the outputs, and for what f is taken of where backward wants it."""
         ws, bound, n_out, linear = p.ws, self.bound, self.n_out, p.linear is self
         code, slope = ("linear", 0.0) if linear else (bound.code, bound.slope)
         if not p.keeping:
@@ -113,14 +113,21 @@ class WeightLayer(Layer):
         return self.n_out * (2 if self.bound.needs_input and not linear else 1)
 
     def _derive(self, dy: _core.Tiles, p: Pass) -> None:
-        """``dy``, the gradient for the outputs, becomes that for W x + b; that for b is handed over."""
+        """``dy``, the gradient for the outputs, becomes that for W x + b; that for b is handed over.
+
+        If dropout behind this layer has left its part of the pass to it, that comes first.
+        """
         bound, back = self.bound, None
+        drop, p.to_drop = p.to_drop, None
         if bound.code != "linear" and p.linear is not self:
             kept = p.ws.tiles((self.index, "z" if bound.needs_input else "y"), self.n_out)
             back = bound.code, bound.slope, kept
         if self.bias_parameter is not None:
-            p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p, back)
-        elif back is not None:
+            p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p, back, drop)
+            return
+        if drop is not None:
+            p.drop(dy, drop)
+        if back is not None:
             _core.activate_back(*back, dy, p.threads)
 
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
