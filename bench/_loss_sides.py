@@ -1,8 +1,9 @@
 """The contestants of `losses.py`, each in a process of its own (`_measure.Side`).
 
 A step is one of `Trainer.fit`; what is timed of it is what it does beside its forward pass and its backward
-pass with the optimizer's step: packing inputs, targets, loss, metric. It needs nothing that older versions do
-not have, so that two versions can take turns.
+pass with the optimizer's step: packing inputs, targets, loss, metric. Of a step on images it is what it does
+beside its products: dropout, derivatives, biases and Python too. It needs nothing that older versions do not
+have, so that two versions can take turns.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import numpy as np
 
 DENSITY, BATCH = 0.03, 1024
 LABELS, ROWS, POSITIVES = 670_091, 8, 5
+PIXELS, HIDDEN, IMAGES, STEPS = 784, 1000, 128, 240
+PRODUCTS = ("forward", "backward_input", "backward_update")
 
 
 class Beside:
-    """Steps of a trainer, less what its network's passes take of them."""
+    """Steps of a trainer, less what functions take of them: those of these names of an object."""
 
-    def __init__(self, trainer: Any, X: Any, y: Any, batch: int) -> None:
+    def __init__(self, trainer: Any, X: Any, y: Any, batch: int, of: Any, names: tuple[str, ...]) -> None:
         self.trainer, self.data, self.batch, self.passes = trainer, (X, y), batch, 0.0
-        for name in ("forward", "backward"):
-            setattr(trainer.network, name, self.timed(getattr(trainer.network, name)))
+        for name in names:
+            setattr(of, name, self.timed(getattr(of, name)))
 
     def timed(self, function: Any) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -42,15 +45,17 @@ class Beside:
             history = self.trainer.fit(*self.data, epochs=1, batch_size=self.batch, verbose=0)
             if i >= warm:
                 steps = -(-len(self.data[0]) // self.batch)
-                total += (history[-1]["seconds_training"] - self.passes + before) / steps
+                total += (history["seconds_training"][-1] - self.passes + before) / steps
         return total
 
 
 def rewire_step(threads: int, kind: str, tiny: bool = False) -> dict[str, Any]:
-    """``mse``: 2048-2048-2048, batch 1024. ``labels``: binary cross entropy over 670,091 outputs."""
+    """``mse``: 2048-2048-2048, batch 1024. ``labels``: 670,091 outputs. ``images``: see `_images`."""
     import rewire as rw
 
     rng = np.random.default_rng(0)
+    if kind == "images":
+        return {"beside": _images(rng, threads, 2 if tiny else STEPS)}
     if kind == "mse":
         n, batch = (64, 32) if tiny else (2048, BATCH)
         layers = [
@@ -71,7 +76,26 @@ def rewire_step(threads: int, kind: str, tiny: bool = False) -> dict[str, Any]:
         loss = "binary_cross_entropy"
     network = rw.Sequential(layers, seed=0)
     trainer = rw.Trainer(network, loss=loss, optimizer=rw.SGD(lr=1e-4), threads=threads)
-    return {"beside": Beside(trainer, X, y, batch)}
+    return {"beside": Beside(trainer, X, y, batch, network, ("forward", "backward"))}
+
+
+def _images(rng: np.random.Generator, threads: int, steps: int) -> Beside:
+    """A network as for Fashion-MNIST, on bytes half of which are 0."""
+    import rewire as rw
+    from rewire import _core
+
+    layers: list[Any] = []
+    for n_in in (PIXELS, HIDDEN, HIDDEN):
+        layers.append(rw.Sparse(n_in, HIDDEN, epsilon=20, activation=rw.AllReLU(0.6), group=4))
+        layers.append(rw.Dropout(0.3))
+    layers.append(rw.Sparse(HIDDEN, 10, epsilon=20, activation="softmax"))
+    X = rng.integers(0, 256, (steps * IMAGES, PIXELS), dtype=np.uint8)
+    X *= rng.integers(0, 2, X.shape, dtype=np.uint8)
+    trainer = rw.Trainer(
+        rw.Sequential(layers, seed=0), loss="cross_entropy", optimizer=rw.SGD(lr=0.01, momentum=0.9),
+        rewiring=rw.SET(0.3), standardize=True, threads=threads,
+    )  # fmt: skip
+    return Beside(trainer, X, rng.integers(0, 10, len(X)), IMAGES, _core, PRODUCTS)
 
 
 def rewire_loss(threads: int, kind: str, targets: str, n: int, batch: int) -> dict[str, Any]:

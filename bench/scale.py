@@ -18,6 +18,7 @@ LUNG = {30_000: 0.8, 300_000: 12.0, 600_000: 25.0}  # S9: width -> seconds an ep
 RUNS = ((3_000, 1), (30_000, 1), (30_000, 4), (300_000, 1), (300_000, 4), (600_000, 1))  # width, group
 GIANT = {"width": 16_700_000, "fan_in": 10, "batch": 2, "steps": 4}
 GIB = 2**30
+NEAR = "neurons, near sources"  # what grows, where sources lie side by side
 
 
 def lung(report: Report) -> None:
@@ -123,10 +124,14 @@ def giant(report: Report) -> None:
 
 
 def growth(report: Report) -> None:
-    """What a training step costs a connection, as one thing grows and the others stay."""
+    """What a training step costs a connection, as one thing grows and the others stay.
+
+    Neurons once more with sources that lie side by side: what it costs that they lie anywhere.
+    """
     import numpy as np
 
     import rewire as rw
+    from rewire.connectivity import SmallWorld
 
     args = report.arguments
     base = {"neurons": 10_000, "links a neuron": 30, "batch": 32}
@@ -134,15 +139,18 @@ def growth(report: Report) -> None:
         "neurons": (1_000, 10_000, 100_000, 1_000_000),
         "links a neuron": (10, 30, 100, 300),
         "batch": (1, 2, 8, 32, 128, 512),
+        NEAR: (1_000, 10_000, 100_000, 1_000_000),
     }
     if args.tiny:
         base, sweeps = {"neurons": 200, "links a neuron": 5, "batch": 4}, {"batch": (1, 4)}
 
-    def one(shape: dict[str, int], seconds: float) -> dict[str, Figure]:
+    def one(shape: dict[str, int], near: bool, seconds: float) -> dict[str, Figure]:
         n, batch = shape["neurons"], shape["batch"]
         rng = np.random.default_rng(0)
         x, y = rng.standard_normal((batch, 100), dtype=np.float32), rng.integers(0, 10, batch)
-        layers = [rw.Sparse(100, n, fan_in=10), rw.Sparse(n, n, fan_in=shape["links a neuron"])]
+        links = shape["links a neuron"]
+        where = {"links": links * n, "connectivity": SmallWorld(0.0)} if near else {"fan_in": links}
+        layers = [rw.Sparse(100, n, fan_in=10), rw.Sparse(n, n, **where)]
         layers.append(rw.Sparse(n, 10, links=10 * min(n, 1000), activation="softmax"))
         net = rw.Sequential(layers, seed=0)
         contestants = {}
@@ -161,10 +169,16 @@ def growth(report: Report) -> None:
         "How a step's cost grows: ns per connection and sample, forward, backward and update with momentum",
         ["grows", "neurons a layer", "links a neuron", "batch", *(f"{t} threads" for t in args.threads)],
     )
-    cells = [(name, {**base, name: value}) for name, values in sweeps.items() for value in values]
+    cells = [
+        (name, {**base, "neurons" if name == NEAR else name: value})
+        for name, values in sweeps.items()
+        for value in values
+    ]
     for i, (name, shape) in enumerate(cells):
         seconds = min(5.0, max(report.left, 10.0) / (len(cells) - i))
-        cell = report.cell(f"growth/{name}/{shape}", lambda s=shape, t=seconds: one(s, t))
+        cell = report.cell(
+            f"growth/{name}/{shape}", lambda s=shape, t=seconds, near=name == NEAR: one(s, near, t)
+        )
         if cell is not None:
             table.row(name, *shape.values(), *cell.values())
 
