@@ -303,8 +303,8 @@ MUTANTS = [
     Mutant(
         "fields-in-the-order-of-a-file",
         "parameters/dense.py",
-        "for name in update.state]",
-        "for name, kind in self._kinds.items() if kind.state]",
+        "*map(self.state.get, update.state)",
+        "*(self.state[name] for name, kind in self._kinds.items() if kind.state)",
         "test_parameters.py::test_the_order_of_fields_in_a_file_does_not_matter",
     ),
     Mutant(
