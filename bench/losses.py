@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from _loss_sides import steps_of
 from _measure import Side, measure
 from _report import Report, parser, settle
 
@@ -65,7 +66,7 @@ def main() -> None:
                 }
                 contestants = {v: side.prepare(kind=kind, tiny=tiny)["beside"] for v, side in sides.items()}
                 result = measure(contestants, budget=max(2.0, report.left / 4))
-                found = {v: result.figure({v: 1000}) for v in contestants}
+                found = {v: result.figure({v: 1000 / steps_of(kind, tiny)}) for v in contestants}
                 return found | ({"ratio": result.ratio("here", "other")} if beside else {})
 
         cell = report.cell(f"step {kind} {t}", two)

@@ -248,7 +248,10 @@ cdef c.rw_drop drop_of(double p, seed, stream, step, int64_t first_sample) excep
         raise ValueError(f"p must be in [0, 1), got {p}")
     if first_sample < 0:
         raise ValueError(f"first_sample must be at least 0, got {first_sample}")
-    return c.rw_drop(p, make_key(seed, stream, step), first_sample)
+    cdef c.rw_drop drop
+    drop.p, drop.first_sample = p, first_sample
+    drop.key = make_key(seed, stream, step)
+    return drop
 
 
 def activate_back_sums(str act, double slope, Tiles y_or_z not None, Tiles dy not None, out, int threads,

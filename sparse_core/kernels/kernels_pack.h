@@ -178,9 +178,10 @@ RW_KERNEL void RW_E(turn_in)(char *const *sample, int32_t m, int32_t n, RW_T *to
 RW_INLINE void RW_E(fetch_samples)(const rw_user_rows *in, char *const *sample, int32_t m, int32_t i,
                                    int32_t n)
 {
+    ptrdiff_t stride = in->column_stride, step = stride > RW_LINE ? stride : RW_LINE;
     for (int32_t b = 0; b < m; b++) {
-        uintptr_t at = (uintptr_t)(sample[b] + i * in->column_stride);
-        for (ptrdiff_t byte = 0; byte < n * in->column_stride; byte += RW_LINE)
+        uintptr_t at = (uintptr_t)sample[b] + (uintptr_t)(i * stride);
+        for (ptrdiff_t byte = 0; byte < n * stride; byte += step)
             RW_PREFETCH((const void *)(at + (uintptr_t)byte));
     }
 }
@@ -197,8 +198,9 @@ RW_KERNEL void RW_E(pack_lines)(const rw_user_rows *in, char *const *sample, int
         int32_t side = (int32_t)rw_min64(RW_PACK_SAMPLES, m - b0);
         for (int32_t i = i0; i < i1; i += RW_PACK_PIECE) {
             int32_t n = (int32_t)rw_min64(RW_PACK_PIECE, i1 - i);
-            if (b0 + side < m) /* else the first samples, whose next features another task packs */
-                RW_E(fetch_samples)(in, sample + b0 + side, (int32_t)rw_min64(RW_PACK_SAMPLES, m - b0 - side), i, n);
+            int32_t more = (int32_t)rw_min64(RW_PACK_SAMPLES, m - b0 - side);
+            if (more > 0) /* else the first samples again, whose next features are packed next */
+                RW_E(fetch_samples)(in, sample + b0 + side, more, i, n);
             else
                 RW_E(fetch_samples)(in, sample, (int32_t)rw_min64(RW_PACK_SAMPLES, m), i + n, n);
             for (int32_t b = 0; b < side; b++)

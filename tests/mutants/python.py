@@ -210,7 +210,7 @@ MUTANTS = [
     Mutant(
         "dropout-is-left-to-the-layer-before-whatever-that-does",
         "layers/dropout.py",
-        "            and any(kind.backward is of.backward for of in (Sparse, Dense))\n",
+        "                and any(kind.backward is of.backward for of in (Sparse, Dense))\n",
         "",
         "test_gradients.py::test_dropout_before_and_in_the_pass_of_the_layer_before",
     ),

@@ -46,13 +46,14 @@ class Dropout(Elementwise):
         self.p = number("p", p, low=0.0, high=1.0, open_high=True)
 
     def follows(self, layer: Layer | None) -> None:
-        kind = type(layer)
-        self._left = (
-            isinstance(layer, WeightLayer)
-            and type(self).backward is Dropout.backward
-            and any(kind.backward is of.backward for of in (Sparse, Dense))
-            and kind._derive is WeightLayer._derive
-        )
+        self._left = False
+        if isinstance(layer, WeightLayer):
+            kind = type(layer)
+            self._left = (
+                type(self).backward is Dropout.backward
+                and any(kind.backward is of.backward for of in (Sparse, Dense))
+                and kind._derive is WeightLayer._derive
+            )
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if not p.training or self.p == 0.0:

@@ -422,8 +422,8 @@ class Pass:
 
     def drop(self, dy: _core.Tiles, drop: Drop) -> None:
         """The gradient for what dropout took, from ``dy`` (overwritten) for what it gave."""
-        *mask, first_sample = drop
-        _core.dropout(dy, dy, *mask, self.threads, first_sample)
+        rate, seed, stream, step, first_sample = drop
+        _core.dropout(dy, dy, rate, seed, stream, step, self.threads, first_sample)
 
     # --- operands of bfloat16 -------------------------------------------------------------
 
