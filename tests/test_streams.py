@@ -3,17 +3,15 @@
 import signal
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import rewire as rw
-from rewire._inputs import DenseSource
-from rewire._targets import Targets
-from rewire.streams.joining import Samples
 from rewire.streams.kinds import pieces_of
-from rewire.streams.pieces import UNITS, window_of
-from rewire.streams.windows import Cut, windows
+from rewire.streams.pieces import window_of
+from rewire.streams.windows import UNITS
 from small import GROWN, SELDOM, bits, network
 
 RNG = np.random.default_rng(0)
@@ -238,35 +236,15 @@ def test_what_is_large_and_read_as_a_whole_is_said():
         trainer().forward(large)
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_a_chunk_that_is_more_than_a_window_is_read_once(shuffle):
-    """In an epoch, and not once for each of its blocks; all rows are learnt from."""
-
-    class Counting(Lazy):
-        def __init__(self, array, chunks):
-            super().__init__(array, chunks)
-            self.slices = []
-
-        def __getitem__(self, rows):
-            self.slices.append((rows.start, rows.stop))
-            return super().__getitem__(rows)
-
-    def wrapped(piece):
-        source = DenseSource(piece.x, "X")
-        source.check_finite()
-        return Samples(source, Targets(labels=piece.y), None)
-
-    x = Counting(X, (150, 8))
-    pieces, cut = pieces_of(x, Y), Cut(32, 32, 64, shuffle, 13, 5)
-    found = []
-    for epoch in range(2):
-        each = windows(pieces, wrapped, cut, epoch, 0, 0)
-        found.append(np.concatenate([one.samples.source.x[one.order] for one in each]))
-    # The chunk that the first epoch ends with may be the one that the second begins with.
-    assert len(x.slices) in (5, 6) and {*x.slices} == {(0, 150), (150, 300), (300, 400)}
-    for rows in found:
-        assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, X.tolist()))
-    assert (found[0] == X).all() != shuffle and (found[0] == found[1]).all() != shuffle
+def test_a_slice_costs_as_much_wherever_the_rest_is():
+    """No list of all units is made for one of them: an epoch would take the square of their number."""
+    x = Lazy(np.broadcast_to(np.float32(0), (1_000_000, 8)))
+    pieces = pieces_of(x, np.broadcast_to(0, 1_000_000))
+    tracemalloc.start()
+    (piece,) = pieces.read(7, 4, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert piece.place == "[28:32]" and peak < 1 << 16
 
 
 # --- stopping and going on ------------------------------------------------------------------
@@ -288,7 +266,6 @@ GIVEN = {
     "window": ((Lazy(X), Y), {"batch_size": 32, "window": 96}),
     "one window": ((Lazy(X), Y), {"batch_size": 32}),
     "chunks": ((Lazy(X, (30, 8)), Y), {"batch_size": 32, "window": 64}),
-    "large chunks": ((Lazy(X, (150, 8)), Lazy(Y, (200,))), {"batch_size": 32, "window": 64}),
     "loader": ((Loader(),), {"batch_size": None}),
     "cut anew": ((Loader(),), {"batch_size": 32, "window": 64, "steps_per_epoch": 12}),
 }

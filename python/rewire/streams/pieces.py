@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNITS", "Piece", "Pieces", "window_of"]
+__all__ = ["Piece", "Pieces", "window_of"]
 
 WINDOW = 1 << 23  # values of X that are in a window where nobody has said how many samples: 32 MiB of float32
-UNITS = 32  # that a window is made of, from all over the data, where these can be cut as one likes
 
 
 def window_of(n_features: int) -> int:
@@ -73,10 +72,6 @@ class Pieces:
 
     def units(self, rows: int) -> NDArray[np.int64] | None:
         """Samples of each unit, where pieces are to have about so many rows; None: one of unknown length."""
-        return None
-
-    def together(self, rows: int) -> NDArray[np.int64] | None:
-        """By unit the number of what it is read in, with others; None where each is read by itself."""
         return None
 
     def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rewire._checks import describe, detached
 from rewire._inputs import is_lazy
 from rewire._mapped import mapped_rows, place_in_file
-from rewire.streams.pieces import UNITS, Piece, Pieces
+from rewire.streams.pieces import Piece, Pieces
 
 __all__ = ["Rows", "Sliced"]
 
@@ -65,7 +65,6 @@ class Sliced(Pieces):
 
     def __init__(self, x: Any, y: Any, weight: Any, which: str = "") -> None:
         self.n_samples, self.n_features = _shape(x, f"{which}X")
-        self._held: tuple[int, Piece] | None = None  # the large chunk that was read last, and where it begins
         self._x = _Rows(x, f"{which}X")
         self._y, self._weight = _Rows(y, f"{which}y"), _Rows(weight, f"{which}sample_weight")
         for name, rows in (("y", self._y), ("sample_weight", self._weight)):
@@ -76,42 +75,18 @@ class Sliced(Pieces):
                 )
 
     def units(self, rows: int) -> NDArray[np.int64] | None:
-        return np.diff(np.append(self._begins(rows), self.n_samples or 0))
-
-    def together(self, rows: int) -> NDArray[np.int64] | None:
-        return None if (chunk := self._large_chunk(rows)) is None else self._begins(rows) // chunk
+        rows, n = self._aligned(rows), self.n_samples or 0
+        return np.diff(np.append(np.arange(0, n, rows), n))
 
     def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:
-        begins = np.append(self._begins(rows), self.n_samples or 0)
-        a, b = int(begins[unit]), int(begins[unit + 1])
-        chunk = self._large_chunk(rows)
-        if chunk is None:
-            yield self._piece(a, b)
-            return
-        first = a // chunk * chunk
-        held = self._held
-        if held is None or held[0] != first:
-            self._held = None  # one chunk is enough
-            self._held = held = first, self._piece(first, min(self.n_samples or 0, first + chunk))
-        x, y, weight = (part[a - first : b - first] if _has_rows(part) else part for part in held[1][:3])
-        yield Piece(x, y, weight, f"[{a}:{b}]")
+        rows, n = self._aligned(rows), self.n_samples or 0
+        a, b = unit * rows, min(n, unit * rows + rows)
+        yield Piece(self._x.read(a, b), self._y.read(a, b), self._weight.read(a, b), f"[{a}:{b}]")
 
-    def _piece(self, a: int, b: int) -> Piece:
-        return Piece(self._x.read(a, b), self._y.read(a, b), self._weight.read(a, b), f"[{a}:{b}]")
-
-    def _begins(self, rows: int) -> NDArray[np.int64]:
-        """Where units begin: whole chunks of a file, or, where these are large, blocks of one chunk."""
-        n, chunk = self.n_samples or 0, self._x.chunk
-        if (large := self._large_chunk(rows)) is None:
-            return np.arange(0, n, rows if chunk is None else -(-rows // chunk) * chunk)
-        within = np.arange(0, large, rows)
-        begins = (np.arange(0, n, large)[:, None] + within).ravel()
-        return begins[begins < n]
-
-    def _large_chunk(self, rows: int) -> int | None:
-        """Rows of a chunk that is more than a window: it is read once, and its blocks one after the other."""
+    def _aligned(self, rows: int) -> int:
+        """So many rows, in whole chunks of a file unless these are large: none is read for a part of it."""
         chunk = self._x.chunk
-        return chunk if chunk is not None and chunk > UNITS * rows else None
+        return rows if chunk is None or chunk > 32 * rows else -(-rows // chunk) * chunk
 
     def described(self) -> str:
         return f"{self._x.kind} of shape {(self.n_samples, self.n_features)}"
@@ -150,11 +125,6 @@ class _Rows:
                 )
             return found
         return np.array(mapped_rows(self._x, self._place, a, b))
-
-
-def _has_rows(part: Any) -> bool:
-    """Whether it is an array at all: who checks says what is wrong with all else."""
-    return bool(getattr(part, "shape", None))
 
 
 def _shape(x: Any, name: str) -> tuple[int, int]:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from rewire._format import plural
 from rewire._moments import SampleWeights
 from rewire.streams.joining import Gathered, Samples, chosen
-from rewire.streams.pieces import UNITS, Piece, Pieces
+from rewire.streams.pieces import Piece, Pieces
 
 __all__ = ["SHUFFLE", "Cut", "Window", "permutation", "steps_of", "windows"]
 
 SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
 _UNITS = 0x556E6974  # "Unit": the order in which these are read
+UNITS = 32  # that a window is made of, from all over the data, where these can be cut as one likes
 
 
 class Cut(NamedTuple):
@@ -144,9 +145,6 @@ def _read(
     order = np.arange(1 if sizes is None else len(sizes))
     if shuffled and sizes is not None:
         order = permutation(len(sizes), cut.seed, epoch, _UNITS)
-        if (together := pieces.together(rows)) is not None:  # each is read once, in the order drawn for them
-            drawn = permutation(int(together.max()) + 1, cut.seed, epoch, _UNITS, 1)
-            order = order[np.argsort(drawn[together[order]], kind="stable")]
     at = first if pieces.moved else 0
     for unit in order.tolist():
         if sizes is not None and at + sizes[unit] <= first:
