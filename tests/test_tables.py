@@ -103,6 +103,27 @@ def test_hdf5(tmp_path, monkeypatch):
         rw.datasets.load(tmp_path / "bad.h5")
 
 
+def test_hdf5_that_is_not_this_files_bytes_is_read(tmp_path, monkeypatch):
+    """A link to another file, and numbers that NumPy shows wider than they are stored."""
+    h5py = pytest.importorskip("h5py")
+    monkeypatch.setattr(pieces, "WINDOW", 100)
+    bfloat16 = h5py.h5t.IEEE_F32LE.copy()
+    bfloat16.set_fields(15, 7, 8, 0, 7)
+    bfloat16.set_size(2)
+    bfloat16.set_ebias(127)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["X"] = X
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["before"], file["y"] = -X, WORDS.astype(object)
+        file["X"] = h5py.ExternalLink("other.h5", "X")
+    with h5py.File(tmp_path / "short.h5", "w") as file:
+        file["before"], file["y"] = -X, WORDS.astype(object)
+        short = h5py.h5d.create(file.id, b"X", bfloat16, h5py.h5s.create_simple(X.shape))
+        h5py.Dataset(short)[...] = X.round()
+    assert (rw.datasets.load(tmp_path / "link.h5").X == X).all()
+    assert (rw.datasets.load(tmp_path / "short.h5").X == X.round()).all()
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 

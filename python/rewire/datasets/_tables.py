@@ -230,11 +230,19 @@ def _data_set(path: Any, one: Any) -> NDArray[Any]:
     if one.dtype.kind == "O":
         return np.asarray(one.asstr()[()]).astype(str)
     offset = one.id.get_offset()
-    if offset is not None and one.ndim > 1:
+    here = offset is not None and os.path.samefile(one.file.filename, path)  # and not behind a link
+    if here and one.ndim > 1 and _is_as_stored(one):
         mapped = np.memmap(path, one.dtype, "r", offset, one.shape)
         if is_large(mapped.reshape(len(mapped), -1)):
             return mapped
     return np.asarray(one[()])
+
+
+def _is_as_stored(one: Any) -> bool:
+    """Whether bytes of the file are those of NumPy: h5py shows bfloat16, say, as float32."""
+    from h5py import h5t
+
+    return bool(one.id.get_type() == h5t.py_create(one.dtype))
 
 
 # --- what they have in common -------------------------------------------------------------
