@@ -41,6 +41,24 @@ def test_targets_are_as_they_are_written(tmp_path, y, kind):
     assert rw.datasets.load(tmp_path / "d.csv", targets="numbers").kind == "regression"
 
 
+@pytest.mark.parametrize("text, samples", [
+    ("0,1\n1,0\n2,1\n", 3),
+    ("0,spam\n1,ham\n2,spam\n", 3),
+    ("0,1,2,3\n4,5,6,7\n8,9,10,11\n", 3),
+    ("1,2\n2.5,1\n3.5,2\n", 3),
+    ("0,1\n1.5,0\n2.5,1\n", 2),
+    ("0,1,kind\n1.0,2,u\n2.0,1,v\n", 2),
+    (",".join(map(str, range(10))) + "\n1,2,3,4,5,6,7,8,9,0\n1,2,3,4,5,6,7,8,9,1\n", 2),
+    ("\n\"a\nq\",b\n\n1,0\n2,1\n", 2),
+    ("a,b\r1,0\r2,1\r", 2),
+    ("a,b,2020\n1,2,0\n2,3,1\n", 2),
+])  # fmt: skip
+def test_a_first_line_is_one_of_names_or_a_sample(tmp_path, text, samples):
+    """Words above numbers are names; so are numbers that count columns, above fractions or ten of them."""
+    (tmp_path / "d.csv").write_bytes(text.encode())
+    assert rw.datasets.load(tmp_path / "d.csv").X.shape[0] == samples
+
+
 def test_a_column_by_name_and_number(tmp_path):
     path = csv_of(tmp_path / "d.csv", np.arange(60) % 3)
     for y in ("height", 1, -4):
@@ -53,6 +71,13 @@ def test_a_column_by_name_and_number(tmp_path):
         rw.datasets.load(path, y=5)
     with pytest.raises(ValueError, match="5 columns without names, which are numbered from 0, got 'mass'"):
         rw.datasets.load(csv_of(tmp_path / "d.csv", WORDS, None), y="mass")
+    (tmp_path / "d.csv").write_text("a,b,c,d,2020,1,a\n1,7,3,4,2,0.5,4\n2,8,4,5,4,1.5,5\n")
+    found = [rw.datasets.load(tmp_path / "d.csv", y=y).y.tolist() for y in ("2020", "1", 1, "0")]
+    assert found == [[0, 1], [0.5, 1.5], [0, 1], [0, 1]]
+    with pytest.raises(ValueError, match="y must name one column of .*, got 'a', which 2 are called"):
+        rw.datasets.load(tmp_path / "d.csv", y="a")
+    with pytest.raises(ValueError, match=r"y must be an integer in \[-7, 6\], got 2021"):
+        rw.datasets.load(tmp_path / "d.csv", y="2021")
 
 
 def test_arrays(tmp_path, monkeypatch):
@@ -130,7 +155,16 @@ def test_hdf5_that_is_not_this_files_bytes_is_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text, words", [
     ("a,b,y\n1,2,x\n3,,y\n", "has '' in column 1 ('b') of line 3, where a number should be"),
     ("1,2,x\n3,q,y\n", "has 'q' in column 1 of line 2, where a number should be"),
-    ("a,b,y\n1,2,x\n3,4\n", "is no table of numbers: the number of columns changed from 3 to 2"),
+    ("a,b,y\n1,2,x\n3,4\n", "has 2 cells in line 3, where the first line has 3"),
+    ("a,y\n1,2,0\n2,3,1\n", "has 3 cells in line 2, where the first line has 2"),
+    ("a,y\n1,0,\n2,1,\n", "has 3 cells in line 2, where the first line has 2"),
+    ("# comment\na,y\n1,0\n2,1\n", "has 2 cells in line 2, where the first line has 1"),
+    ("a,b,y\n1,2,x\n\n\"\n\",2,y\n", "has '\\n' in column 0 ('a') of line 4, where a number should be"),
+    ("a,y\n1,u\n2,\n3,v\n", "has '' in column 1 ('y') of line 3, where y should be"),
+    ("1,NA,NA\n2,3,4\n3,4,5\n", "has 'NA' in column 1 of line 1, where a number should be"),
+    ("a,y\n1,2.5\n\n2, \n3,4.5\n", "has ' ' in column 1 ('y') of line 4, where y should be"),
+    ("a;b;y\n1;2;0\n", "has one column, which is y, and none for X: cells are between commas"),
+    ("a,b\n\n", "holds no row of numbers"),
     ("a,b,y\n", "holds no row of numbers"),
     ("", "holds no row of numbers"),
     ("1,nan,x\n2,3,y\n", "X holds NaN or infinity, first in sample 0"),

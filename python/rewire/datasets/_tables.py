@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import describe, integer
 from rewire._fileio import FileError, open_regular
+from rewire._format import plural
 from rewire.streams.kinds import is_large
 from rewire.streams.parquet import Tabled
 
@@ -30,7 +32,9 @@ TABLES = (".csv", ".tsv", ".parquet", ".npy")
 Column = str | int
 
 _ROWS = 1 << 16  # of a table of pyarrow that are made numbers together
-_BAD_CELL = re.compile(r"could not convert string (.*) to float64 at row (\d+), column (\d+)")
+_COUNTED = 10  # columns that a line counts which is no row of numbers, whatever is below
+_NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)  # of a column
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
@@ -47,8 +51,9 @@ def read_table(
     ----------
     path : str or path-like
     y : str, int or None
-        A column; a number counts from 0, or from the end below 0. Of a single array it may also be the path
-        of another one. With None all columns are features.
+        A column; a number counts from 0, or from the end below 0, and may be written out where no column has
+        that name. Of a single array it may also be the path of another one. With None all columns are
+        features.
     width : int, optional
         Where a table has so many columns, and no column is called ``y``, all of them are features.
 
@@ -68,68 +73,114 @@ def read_table(
 
 
 def _read_csv(path: Any, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
-    """Numbers between commas or tabs; a first line without a number is one of names."""
-    comma = "\t" if kind_of(path) == ".tsv" else ","
+    """Numbers between commas or tabs, below a line of names or without one."""
     with open_regular(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as text:
         try:
-            cells = next(csv.reader(text, delimiter=comma), [])
+            return _csv_table(path, text, y, width)
         except (UnicodeDecodeError, csv.Error) as error:
             raise FileError(path, f"is no text in UTF-8 that can be read: {error}") from None
-        names = _header(cells)
-        if not cells or (names is not None and not text.read(1)):
-            raise FileError(path, "holds no row of numbers")
-        at = _position(path, y, names or [""] * len(cells), width)
-        words: dict[str, int] = {}
-        reading: dict[int | str, Callable[[str], Any]] = {}
-        if at is not None:
-            reading[at] = lambda cell: words.setdefault(cell.strip(), len(words))
-        text.seek(0)
-        try:
-            found = np.loadtxt(
-                text, delimiter=comma, quotechar='"', comments=None, ndmin=2, converters=reading or None,
-                skiprows=0 if names is None else 1,
-            )  # fmt: skip
-        except UnicodeDecodeError as error:
-            raise FileError(path, f"is no text in UTF-8 that can be read: {error}") from None
-        except ValueError as error:
-            raise FileError(path, _csv_words(str(error), names)) from None
+
+
+def _csv_table(path: Any, text: TextIO, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
+    comma = "\t" if kind_of(path) == ".tsv" else ","
+    rows = _rows(text, comma)
+    _, first = next(rows, (1, []))
+    line, second = next(rows, (1, []))
+    if second:
+        _refuse_width(path, line, second, len(first))
+    named = _are_names(first, second)
+    if not first or (named and not second):
+        raise FileError(path, "holds no row of numbers")
+    names = [cell.strip() if named else "" for cell in first]
+    at = _position(path, y, names, width)
+    words: dict[str, int] = {}
+    reading: dict[int | str, Callable[[str], Any]] = {}
+    if at is not None:
+        reading[at] = lambda cell: words.setdefault(cell.strip(), len(words))
+    text.seek(0)
+    try:
+        found = np.loadtxt(
+            text, delimiter=comma, quotechar='"', comments=None, ndmin=2, converters=reading or None,
+            skiprows=line - 1 if named else 0, encoding=None,
+        )  # fmt: skip
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        _refuse_cells(path, text, comma, names if named else None, len(first), at)
+        raise FileError(path, f"is no table of numbers: {str(error).partition(';')[0]}") from None
     if at is None:
         return {"X": found}
+    if "" in words:
+        _refuse_cells(path, text, comma, names if named else None, len(first), at)
     return {"X": np.delete(found, at, axis=1), "y": _parsed(list(words))[found[:, at].astype(np.int64)]}
 
 
-def _header(cells: Sequence[str]) -> list[str] | None:
-    """The names of columns, if the first line has some: no number is among them, or they are counted."""
-    numbers = [cell for cell in cells if _is_number(cell)]
-    counted = [cell for at, cell in enumerate(cells) if cell.strip() == str(at)]
-    return [cell.strip() for cell in cells] if not numbers or (counted == numbers != []) else None
+def _rows(text: TextIO, comma: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, each with the number of the line that it begins in."""
+    reader, line = csv.reader(text, delimiter=comma), 1
+    for cells in reader:
+        if cells:
+            yield line, cells
+        line = reader.line_num + 1
+
+
+def _are_names(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether a first line is one of names: of words, or it counts, as columns do that have no names.
+
+    A sample may have numbers that count, and words where a number is missing: names are above other numbers
+    than whole ones, or are many; and more than half of the cells are different words above numbers.
+    """
+    numbers = [at for at, cell in enumerate(first) if _is_number(cell)]
+    above = {cell.strip() for cell, below in zip(first, second, strict=False)
+             if not _is_number(cell) and _is_number(below)} - {""}  # fmt: skip
+    if not numbers or 2 * len(above) > len(first):
+        return True
+    if numbers != list(range(len(numbers))) or any(first[at].strip() != str(at) for at in numbers):
+        return False
+    whole = all(_WHOLE.fullmatch(second[at]) for at in numbers) if second else True
+    return len(numbers) >= _COUNTED or (len(numbers) > 1 and not whole)
 
 
 def _is_number(cell: str) -> bool:
     with contextlib.suppress(ValueError):
         float(cell)
-        return True
+        return "_" not in cell  # which Python's literals may have
     return False
 
 
-def _csv_words(said: str, names: list[str] | None) -> str:
-    """What is wrong with a cell, in terms of the file."""
-    if not (match := _BAD_CELL.search(said)):
-        return f"is no table of numbers: {said.partition(';')[0]}"
-    cell, row, column = match[1], int(match[2]), int(match[3]) - 1
-    name = f"{column}" if names is None else f"{column} ({names[column]!r})"
-    line = row + (1 if names is None else 2)
-    return (
-        f"has {cell} in column {name} of line {line}, where a number should be: features are numbers, and "
-        "words or empty cells have to become some first"
-    )
+def _refuse_width(path: Any, line: int, cells: Sequence[str], width: int) -> None:
+    if len(cells) != width:
+        raise FileError(
+            path, f"has {plural(len(cells), 'cell')} in line {line}, where the first line has {width}"
+        )
+
+
+def _refuse_cells(
+    path: Any, text: TextIO, comma: str, names: Sequence[str] | None, width: int, at: int | None
+) -> None:
+    """FileError for the first row that is no row of the table, in terms of the file."""
+    text.seek(0)
+    for line, cells in itertools.islice(_rows(text, comma), 0 if names is None else 1, None):
+        _refuse_width(path, line, cells, width)
+        for column, cell in enumerate(cells):
+            if bool(cell.strip()) if column == at else _is_number(cell):
+                continue
+            name = f"{column}" if names is None else f"{column} ({names[column]!r})"
+            where = f"has {cell!r} in column {name} of line {line}"
+            if column == at:
+                raise FileError(path, f"{where}, where y should be: leave samples without one out")
+            raise FileError(
+                path, f"{where}, where a number should be: features are numbers, and words or empty cells "
+                "have to become some first",
+            )  # fmt: skip
 
 
 def _parsed(words: list[str]) -> NDArray[Any]:
     """Targets as they are written: integers, numbers or words."""
-    for kind in (np.int64, np.float64):
-        with contextlib.suppress(ValueError, OverflowError):
-            return np.array([kind(word) for word in words])
+    if all(map(_is_number, words)):
+        for kind in (np.int64, np.float64):
+            with contextlib.suppress(ValueError, OverflowError):
+                return np.array([kind(word) for word in words])
     return np.array(words)
 
 
@@ -253,19 +304,25 @@ _READERS: dict[str, Callable[[Any, Column | None, int | None], dict[str, NDArray
 }  # fmt: skip
 
 
-def _position(path: Any, y: Column | None, names: Sequence[str], width: int | None) -> int | None:
+def _position(path: Any, y: Column | None, names: list[str], width: int | None) -> int | None:
     """Where the column of y is; None where all are features."""
     if y is None:
         return None
-    if isinstance(y, str) and y in names:
-        return list(names).index(y)
-    if width == len(names):
+    named = names.count(y) if isinstance(y, str) and y else 0
+    if not named and width == len(names):
         return None
-    if isinstance(y, str):
-        named = ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
-        there = named if any(names) else f"{len(names)} columns without names, which are numbered from 0"
+    if len(names) == 1:
+        between = {".csv": ": cells are between commas", ".tsv": ": cells are between tabs"}
+        raise FileError(path, f"has one column, which is y, and none for X{between.get(kind_of(path), '')}")
+    if named > 1:
+        raise ValueError(f"y must name one column of {os.fspath(path)}, got {y!r}, which {named} are called")
+    if named:
+        return names.index(str(y))
+    if isinstance(y, str) and not _NUMBER.fullmatch(y):
+        shown = ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
+        there = shown if any(names) else f"{len(names)} columns without names, which are numbered from 0"
         raise ValueError(f"y must name a column of {os.fspath(path)}, {there}, got {describe(y)}")
-    at = integer("y", y, low=-len(names), high=len(names) - 1)
+    at = integer("y", int(y) if isinstance(y, str) else y, low=-len(names), high=len(names) - 1)
     return at % len(names)
 
 
