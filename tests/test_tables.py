@@ -102,9 +102,28 @@ def test_parquet(tmp_path):
     assert (data.X == X).all() and [data.classes[k] for k in data.y] == WORDS.tolist()
     with pytest.raises(rw.FileError, match="column 'kind' of .* must hold real numbers, got string"):
         rw.datasets.load(tmp_path / "d.parquet")
+    twice = pa.table([X[:, 0], X[:, 1], WORDS], names=["a", "a", "y"])
+    parquet.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(rw.FileError, match=r"twice.parquet: has 2 columns of the name 'a'"):
+        rw.datasets.load(tmp_path / "twice.parquet")
+    parquet.write_table(twice.select([2]), tmp_path / "one.parquet")
+    with pytest.raises(rw.FileError, match=r"one.parquet: has one column, which is y, and none for X"):
+        rw.datasets.load(tmp_path / "one.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(rw.FileError, match="is no Parquet file that can be read"):
         rw.datasets.load(tmp_path / "bad.parquet")
+
+
+def test_what_pandas_calls_rows_in_parquet_is_no_column(tmp_path):
+    """Such as what is left of their numbers when rows have been left out, unless it is asked for."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": WORDS})
+    table[table.a > 0].to_parquet(tmp_path / "d.parquet")
+    data = rw.datasets.load(tmp_path / "d.parquet")
+    assert data.kind == "3 classes" and (data.X == X[X[:, 0] > 0, :2]).all()
+    table.set_index("b").drop(columns="kind").to_parquet(tmp_path / "d.parquet")
+    assert (rw.datasets.load(tmp_path / "d.parquet", y="b").y == X[:, 1]).all()
 
 
 def test_hdf5(tmp_path, monkeypatch):
@@ -185,9 +204,13 @@ def test_arrays_that_are_none(tmp_path):
         rw.datasets.load(tmp_path / "cube.npy")
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     np.save(tmp_path / "objects.npy", np.array([[object()]]), allow_pickle=True)
-    for name in ("bad", "objects"):
+    (tmp_path / "empty.npy").write_bytes(b"")
+    for name in ("bad", "objects", "empty"):
         with pytest.raises(rw.FileError, match="is no array that can be read safely"):
             rw.datasets.load(tmp_path / f"{name}.npy")
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04 and nothing else")
+    with pytest.raises(rw.FileError, match="zip.npy: holds several arrays, as an archive does"):
+        rw.datasets.load(tmp_path / "zip.npy")
     with pytest.raises(FileNotFoundError):
         rw.datasets.load(tmp_path / "none.npy")
 

@@ -195,13 +195,19 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     with open_regular(path) as file:
         try:
             table = parquet.ParquetFile(file).read()
+            index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", ())
+                     if isinstance(name, str) and name != y and name in table.schema.names]  # fmt: skip
+            table = table.drop_columns(index)  # labels of rows, which pandas has for itself
         except Exception as error:  # of pyarrow's own kinds
             raise FileError(path, f"is no Parquet file that can be read: {error}") from None
-    at = _position(path, y, table.schema.names, width)
+    names = table.schema.names
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise FileError(path, f"has {names.count(twice)} columns of the name {twice!r}")
+    at = _position(path, y, names, width)
     found = {}
     try:
         if at is not None:
-            found["y"] = _targets(table.column(at), table.schema.names[at])
+            found["y"] = _targets(table.column(at), names[at])
             table = table.remove_column(at)
         rows = Tabled(table, None, None)
         units = range(0 if (sizes := rows.units(_ROWS)) is None else len(sizes))
@@ -240,14 +246,13 @@ def _read_array(path: Any, y: Column | None, width: int | None) -> dict[str, NDA
 
 def _load_array(path: Any) -> NDArray[Any]:
     """An array, mapped where it is large."""
-    with open_regular(path):
-        pass
+    with open_regular(path) as file:
+        if file.read(2) == b"PK":
+            raise FileError(path, "holds several arrays, as an archive does, whose name ends in .npz")
     try:
         found = np.load(path, "r", allow_pickle=False)
-    except ValueError as error:
+    except (EOFError, OverflowError, ValueError) as error:
         raise FileError(path, f"is no array that can be read safely: {error}") from None
-    if not isinstance(found, np.ndarray):
-        raise FileError(path, "holds several arrays, as an archive does, whose name ends in .npz")
     return found if is_large(found) else np.array(found)
 
 
