@@ -114,6 +114,16 @@ def test_parquet(tmp_path):
         rw.datasets.load(tmp_path / "bad.parquet")
 
 
+def test_bytes_that_are_text_are_words(tmp_path):
+    """As of strings of one length in HDF5: JSON, which files keep classes in, has no bytes."""
+    np.savez(tmp_path / "d.npz", X=X, y=np.char.encode(WORDS), X_test=X, y_test=WORDS)
+    data = rw.datasets.load(tmp_path / "d.npz")
+    assert data.classes == ("high", "low", "mid") and (data.y == data.y_test).all()
+    np.savez(tmp_path / "d.npz", X=X, y=np.array([b"\xff", b"a"] * 30))
+    with pytest.raises(rw.FileError, match="y holds bytes that are no text in UTF-8"):
+        rw.datasets.load(tmp_path / "d.npz")
+
+
 def test_what_pandas_calls_rows_in_parquet_is_no_column(tmp_path):
     """Such as what is left of their numbers when rows have been left out, unless it is asked for."""
     pandas = pytest.importorskip("pandas")

@@ -306,7 +306,12 @@ def _plain_targets(path: Any, name: str, y: NDArray[Any], read: str) -> NDArray[
         raise FileError(path, f"{name} holds NaN or infinity")
     if y.dtype.kind != "f" and y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
-    if y.dtype.kind in "US" and y.ndim == 2:
+    if y.dtype.kind == "S":
+        try:
+            y = np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:
+            raise FileError(path, f"{name} holds bytes that are no text in UTF-8: {error}") from None
+    if y.dtype.kind == "U" and y.ndim == 2:
         raise FileError(path, f"{name} must be a vector where it holds words, got shape {y.shape}")
     if whole and (read == "numbers" or (y.ndim == 2 and not ((y == 0) | (y == 1)).all())):
         return y.astype(np.float64)
