@@ -1,5 +1,6 @@
 """Files other than archives: tables in CSV, Parquet and single arrays, named arrays in HDF5."""
 
+import signal
 import sys
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import rewire as rw
 from rewire.cli import main
+from rewire.cli.train import _SaveWhenAsked
 from rewire.datasets import _tables
 from rewire.streams import pieces
 
@@ -90,7 +92,7 @@ def test_arrays(tmp_path, monkeypatch):
     pair = rw.datasets.load(tmp_path / "x.npy", y=str(tmp_path / "y.npy"))
     assert (pair.X == X.astype("f4")).all() and pair.kind == "3 classes" and not isinstance(pair.X, np.memmap)
     monkeypatch.setattr(pieces, "WINDOW", 100)  # of a window: now it is large
-    mapped = rw.datasets.load(tmp_path / "x.npy", y=str(tmp_path / "y.npy"))
+    mapped = rw.datasets.load(tmp_path / "x.npy", y=tmp_path / "y.npy")
     assert isinstance(mapped.X, np.memmap) and (mapped.X == pair.X).all()
 
 
@@ -225,6 +227,12 @@ def test_arrays_that_are_none(tmp_path):
         rw.datasets.load(tmp_path / "none.npy")
 
 
+@pytest.mark.parametrize("name", ["digits", "d.npz", "D.HDF5"])
+def test_a_column_of_what_is_no_table(name):
+    with pytest.raises(ValueError, match=f"y names a column of a table, which '{name}' is not, got 2"):
+        rw.datasets.load(name, y=2)
+
+
 @pytest.mark.parametrize("name, package", [("d.parquet", "pyarrow"), ("d.h5", "h5py")])
 def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch, name, package):
     (tmp_path / name).write_bytes(b"")
@@ -262,6 +270,26 @@ def test_a_network_is_trained_resumed_and_asked_with_a_table(tmp_path, capsys):
     capsys.readouterr()
     assert main(["train", "--data", "digits", "--y", "2"]) == 2
     assert "--y does nothing with --data digits" in capsys.readouterr().err
+
+
+def test_a_file_of_targets_is_asked_for_again(tmp_path, capsys, monkeypatch):
+    """As data are: the last column of the features would be taken for y."""
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", WORDS)
+    model, x, y = (str(tmp_path / name) for name in ("m", "x.npy", "y.npy"))
+    hint = f"go on with --resume {model} --data {x} --y {y}\n"
+
+    def stop(self, state):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_SaveWhenAsked, "on_step_end", stop)
+    new = ["train", "--data", x, "--y", y, "--hidden", "20", "--epsilon", "5", "--quiet", "--save", model]
+    assert main(new) == 130 and hint in capsys.readouterr().err
+    monkeypatch.undo()
+    for words in (["train", "--resume", model], ["eval", model]):
+        assert main([*words, "--data", x]) == 2
+        assert f"--y is needed: {model} was trained with y of '{y}'" in capsys.readouterr().err
+    assert main(["eval", model, "--data", x, "--y", y]) == main(["predict", model, "--data", x]) == 0
 
 
 def test_kinds_of_files_are_those_that_are_told():

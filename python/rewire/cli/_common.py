@@ -8,7 +8,7 @@ from typing import Any
 
 from rewire import datasets
 from rewire._precision import DTYPES
-from rewire.cli._types import assignment, column, in_unit, number, whole, word
+from rewire.cli._types import assignment, in_unit, number, whole, word
 from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
 
@@ -44,7 +44,7 @@ def add_data(parser: Any, help_: str, required: bool = False) -> None:
 
 def _add_column(parser: Any, usual: str) -> None:
     parser.add_argument(
-        "--y", type=column, metavar="COLUMN",
+        "--y", metavar="COLUMN",
         help=f"column of a table that is y, by its name or its number, below 0 from the end {usual}; beside "
         "FILE.npy also another FILE.npy",
     )  # fmt: skip

@@ -21,7 +21,7 @@ from rewire._signals import terminating
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
 from rewire.datasets._samples import Samples
-from rewire.datasets._tables import TABLES
+from rewire.datasets._tables import TABLES, kind_of
 from rewire.layers import Layer
 from rewire.losses import MSE, Contrast, CrossEntropy, Huber, Poisson
 from rewire.losses.base import KINDS as LOSSES
@@ -173,7 +173,7 @@ def data_file(data: str | None) -> str | None:
 def load_data(name: str, loss: Any = None, y: str | int | None = None) -> Dataset:
     """`datasets.load`; an unknown name is wrong usage. A loss, if it is known, says how y is read."""
     refuse_data(name, y)
-    return datasets.load(name, targets=_targets_of(loss), y=-1 if y is None else y)
+    return datasets.load(name, targets=_targets_of(loss), y=y)
 
 
 def refuse_data(name: Any, y: str | int | None = None) -> None:
@@ -183,7 +183,7 @@ def refuse_data(name: Any, y: str | int | None = None) -> None:
             f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, .h5, .csv, "
             f".tsv, .parquet or .npy, got {name}{_converting(name)}"
         )
-    if y is not None and not name.lower().endswith(TABLES):
+    if y is not None and kind_of(name) not in TABLES:
         raise UsageError(f"--y does nothing with --data {name}: it names a column of a table")
 
 
@@ -234,14 +234,27 @@ def known_data(contents: files.Contents) -> str:
     return str(name)
 
 
-def known_column(contents: files.Contents, data: str, y: str | int | None) -> str | int | None:
+def known_column(
+    contents: files.Contents, data: str, y: str | None, *, needed: bool = True
+) -> str | int | None:
     """The column that is y where ``data`` is a table: as asked for, or as in training.
 
-    No path that a file names is opened unasked.
+    Raises
+    ------
+    UsageError
+        Where y is needed and was in a file of its own: no path that a file names is opened unasked.
     """
     noted = contents.notes.get("y")
-    fits = isinstance(noted, (str, int)) and not isinstance(noted, bool) and data_file(str(noted)) is None
-    return noted if y is None and fits and data.lower().endswith(TABLES) else y
+    if y is not None or not isinstance(noted, (str, int)) or isinstance(noted, bool):
+        return y
+    if kind_of(str(noted)) != ".npy":
+        return noted if kind_of(data) in TABLES else None
+    if needed and kind_of(data) == ".npy":
+        raise UsageError(
+            f"--y is needed: {contents.path} was trained with y of {describe(noted)}, and no path that a "
+            "file names is opened unasked; if you trust it, repeat it by --y"
+        )
+    return None
 
 
 def align(data: Dataset, classes: list[Any] | None) -> Dataset:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rewire._registry import folded
 
 __all__ = [
-    "assignment", "column", "count_or_part", "dotted_assignment", "in_unit", "number", "seeds", "value_of",
-    "whole", "widths", "word",
+    "assignment", "count_or_part", "dotted_assignment", "in_unit", "number", "seeds", "value_of", "whole",
+    "widths", "word",
 ]  # fmt: skip
 
 
@@ -51,11 +50,6 @@ def count_or_part(text: str) -> int | float:
     raise argparse.ArgumentTypeError(
         f"must be a whole number >= 1, or a part between 0 and 1 such as 0.1, got {text}"
     )
-
-
-def column(text: str) -> str | int:
-    """The number of a column, or its name."""
-    return int(text) if re.fullmatch(r"-?\d+", text) else text
 
 
 def in_unit(*, below_one: bool = False, above_zero: bool = False) -> Callable[[str], float]:

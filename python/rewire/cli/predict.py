@@ -49,7 +49,7 @@ def run(arguments: Namespace) -> int:
     use_threads(arguments.threads)
     with files.opened(arguments.file) as contents:
         network = saved_network(contents)
-    y = known_column(contents, arguments.data, arguments.y)
+    y = known_column(contents, arguments.data, arguments.y, needed=False)
     X = _features(arguments.data, y, network.n_in)
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
     loss = _loss(contents)

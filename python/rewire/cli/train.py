@@ -437,6 +437,7 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
     if record["interrupted"]:
         where = "; nothing saved, for want of --save"
         if arguments.save is not None:
-            data = data_file(arguments.data)
-            where = f"; go on with --resume {arguments.save}" + (f" --data {data}" if data else "")
+            paths = {"data": data_file(arguments.data), "y": data_file(arguments.y)}
+            again = "".join(f" --{option} {path}" for option, path in paths.items() if path)
+            where = f"; go on with --resume {arguments.save}{again}"
         print(f"rewire train: interrupted after {trainer.epoch} epochs{where}", file=sys.stderr)

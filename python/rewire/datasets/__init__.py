@@ -23,7 +23,11 @@ FILES = (".npz", *TABLES, *ARRAYS)  # what names of files end with that can be r
 
 
 def load(
-    name: str | os.PathLike[str], *, download: bool = True, targets: str = "auto", y: str | int = -1
+    name: str | os.PathLike[str],
+    *,
+    download: bool = True,
+    targets: str = "auto",
+    y: str | int | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Load a data set.
 
@@ -45,9 +49,9 @@ def load(
         0 and 1 as integers or booleans are labels, of which a sample may have several, and all else is
         numbers of a regression. ``"numbers"`` takes integers for numbers too, ``"classes"`` floating-point
         numbers that are whole for classes.
-    y : str or int, default -1
-        The column of a table that is y, by its name or its number, below 0 from the end; of a ``.npy`` file
-        also the path of another one.
+    y : str, int or path-like, optional
+        The column of a table that is y, by its name or its number, below 0 from the end; by default the last
+        one. Of a ``.npy`` file also the path of another one.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def load(
     Raises
     ------
     ValueError
-        For a name that is neither a data set nor the path of such a file; for a column that is not there;
+        For a name that is neither a data set nor the path of such a file; for a column that is not there,
+        or is named where there is no table;
         `rewire.FileError`, a subclass, for a file that is corrupt or does not hold what it should.
     ImportError
         For a file whose package is not installed: ``pip install "rewire[data]"``.
@@ -76,14 +81,18 @@ def load(
             f"name must be a data set's name or the path of an .npz or other file, got {type(name).__name__}"
         )
     choice("targets", targets, ("auto", "numbers", "classes"))
-    if not isinstance(y, str):
+    if isinstance(y, os.PathLike):
+        y = os.fspath(y)
+    elif y is not None and not isinstance(y, str):
         y = integer("y", y)
     text = os.fspath(name)
+    if y is not None and (text in NAMES or kind_of(text) in (".npz", *ARRAYS)):
+        raise ValueError(f"y names a column of a table, which {text!r} is not, got {y!r}")
     loader = _LOADERS.get(text)
     if loader is not None:
         return loader(download=download)
     if kind_of(text) in FILES:
-        return load_file(text, targets, y)
+        return load_file(text, targets, -1 if y is None else y)
     raise ValueError(
         f"name must be one of {', '.join(NAMES)} or the path of an .npz file, or of one that ends in "
         f"{', '.join(FILES[1:])}, got {text!r}"
