@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from rewire import losses, optim, presets
-from rewire._checks import boolean, describe, integer, named, one_of_types, standardizing, unknown_argument
+from rewire._checks import (
+    boolean,
+    describe,
+    integer,
+    named,
+    number,
+    one_of_types,
+    standardizing,
+    unknown_argument,
+)
 from rewire._registry import Registry
 from rewire.activations import Activation, Linear, activation
 from rewire.callbacks import callback_from_config, weight_average
@@ -291,7 +300,10 @@ class Recipe:
         """
         what = self._part("schedule", self.preset.schedule)
         to = self._get("warmup_to")
+        if self.warmup >= epochs:
+            raise ValueError(f"warmup must be less than the {epochs} epochs of the run, got {self.warmup}")
         if to is not None:
+            to = number("warmup_to", to, low=1.0)
             if not self.warmup:
                 raise TypeError(
                     "warmup_to needs warmup, the epochs over which the rate rises to so many times lr"
@@ -304,8 +316,6 @@ class Recipe:
             raise TypeError(
                 f"warmup belongs to the cosine schedule, not to {describe(what)}, unless warmup_to is given"
             )
-        if self.warmup >= epochs:
-            raise ValueError(f"warmup must be less than the {epochs} epochs of the run, got {self.warmup}")
         return Cosine(length=epochs - self.warmup, warmup=self.warmup)
 
     @staticmethod

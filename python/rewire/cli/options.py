@@ -232,7 +232,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="let the rate rise over the first epochs, before the cosine (default: 0)",
     )  # fmt: skip
     training.add_argument(
-        "--warmup-to", type=number(0), metavar="K",
+        "--warmup-to", type=number(1), metavar="K",
         help="let it rise from --lr to K times as much, as large batches of many workers want it, and be "
         "multiplied with --schedule meanwhile",
     )  # fmt: skip
