@@ -77,6 +77,19 @@ def test_local_sgd_has_its_python_names(train, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+def test_a_file_with_shards_is_gone_on_with_in_whole_batches(train, tmp_path):
+    """``--workers`` makes shards, and with --resume nothing could take them away."""
+    path = str(tmp_path / "a")
+    assert train(*NEW, "--shards", "4", "--quiet", "--save", path)[0] == 0
+    resume = ("--resume", path, "--epochs", "5", "--strategy", "local:2x2", "--save", path)
+    code, printed, _ = train(*resume)
+    assert code == 0
+    assert f"LocalSGD(every=2, workers=2), 1 process; no shards, of which {path} has 4" in printed
+    assert rw.Trainer.resume(path).shards is None
+    code, printed, _ = train("--resume", path, "--epochs", "6", "--strategy-opt", "every=3")
+    assert code == 0 and "LocalSGD(every=3, workers=2), 1 process\n" in printed
+
+
 def test_wasap_trains_with_processes(train, tmp_path):
     words = ("--strategy", "wasap", "--workers", "2", "--warmup", "2", "--warmup-to", "2")
     code, printed, wrong = train(*NEW, *words, "--save", str(tmp_path / "a"))
@@ -99,6 +112,9 @@ def test_wasap_trains_with_processes(train, tmp_path):
         (["--strategy", "sync", "--strategy-opt", "every=3"], "'sync' takes no options"),
         ([*WASSP, "--strategy-opt", "every=3"], "takes alone, how, momentum, workers, got 'every'"),
         ([*WASSP, "--strategy-opt", "alone=2"], "alone must be a number in (0, 1], got 2"),
+        ([*WASSP, "--strategy-opt", "name=wasap"], "options of a strategy, got name: --strategy says which"),
+        (["--warmup", "4", "--warmup-to", "2"], "warmup must be less than the 4 epochs of the run, got 4"),
+        (["--warmup", "2", "--warmup-to", "0.5"], "must be a number >= 1, got 0.5"),
         (["--strategy", "wassp:3"], "must be sync, local-sgd, wassp, wasap"),
     ],
 )  # fmt: skip

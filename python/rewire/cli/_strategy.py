@@ -14,7 +14,7 @@ from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, Sync
 from rewire.cli._shared import UsageError, usage
 from rewire.cli._types import assignment, whole
 
-__all__ = ["add_strategy", "noted", "of_this_call", "strategy_of"]
+__all__ = ["add_strategy", "has_whole_batches", "noted", "of_this_call", "strategy_of"]
 
 KINDS: dict[str, type[Strategy]] = {"sync": Sync, "local-sgd": LocalSGD, "wassp": WASSP, "wasap": WASAP}
 _SHORT = "local"  # local:3x2 is what local-sgd with every=3 and workers=2 is
@@ -33,7 +33,8 @@ def add_strategy(training: Any) -> None:
     training.add_argument(
         "--strategy-opt", type=assignment, action="append", metavar="NAME=VALUE",
         help="option of the strategy: every of local-sgd; alone (a fraction of --epochs), how or momentum of "
-        "wassp and wasap; workers, the number of trainings, of all three; may be repeated",
+        "wassp and wasap; workers, the number of trainings, of all three; with --resume alone, of the "
+        "strategy that the file has; may be repeated",
     )  # fmt: skip
 
 
@@ -76,24 +77,30 @@ def noted(arguments: Namespace, notes: dict[str, Any], processes: int) -> Strate
         For options that do not go together.
     """
     before = notes.pop("strategy", None)
-    if arguments.strategy is None:
-        if arguments.strategy_opt:
-            raise UsageError("--strategy-opt does nothing without --strategy")
+    options = dict(arguments.strategy_opt or ())
+    if "name" in options:
+        raise UsageError("--strategy-opt takes options of a strategy, got name: --strategy says which")
+    described = arguments.strategy
+    if described is None:
         if before is None:
+            if options:
+                raise UsageError("--strategy-opt does nothing without --strategy")
             return None
         try:
-            plan = strategy_of(strategy_word(before) if isinstance(before, str) else before)
+            described = strategy_word(before) if isinstance(before, str) else before
+            strategy_of(described)
         except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
             raise UsageError(f"the strategy of the file: {error}: give --strategy") from None
-    else:
-        with usage():
-            plan = strategy_of({**arguments.strategy, **dict(arguments.strategy_opt or ())})
+    with usage():
+        plan = strategy_of({**described, **options})
     if isinstance(plan, Sync):
         return plan
     name = next(word for word, kind in KINDS.items() if type(plan) is kind)
     options = dict(vars(plan))
     if options["workers"] is None and processes > 1:
         options["workers"] = processes
+    if arguments.shards is not None and has_whole_batches(plan):
+        raise UsageError(f"--shards does nothing with --strategy {name}: who trains alone has whole batches")
     _refuse_contradictions(arguments, name, options["workers"], processes)
     notes["strategy"] = {"name": name, **options}
     return strategy_of(notes["strategy"])
@@ -101,8 +108,6 @@ def noted(arguments: Namespace, notes: dict[str, Any], processes: int) -> Strate
 
 def _refuse_contradictions(arguments: Namespace, name: str, trainings: int | None, processes: int) -> None:
     """Options that this strategy has no use for, and too few who would use it."""
-    if arguments.shards is not None and name in ("local-sgd", "wasap"):
-        raise UsageError(f"--shards does nothing with --strategy {name}: who trains alone has whole batches")
     if name == "wasap" and processes < 2:
         raise UsageError("--strategy wasap needs --workers 2 or more: one keeps the network, others compute")
     if name == "wassp" and trainings is None:
@@ -112,6 +117,11 @@ def _refuse_contradictions(arguments: Namespace, name: str, trainings: int | Non
         )
     if name != "local-sgd" and arguments.average:
         raise UsageError(f"--average does nothing with --strategy {name}, whose last epochs nobody sees")
+
+
+def has_whole_batches(plan: Strategy | None) -> bool:
+    """Whether nobody cuts batches into shards, whatever the trainer of a file did before."""
+    return isinstance(plan, (LocalSGD, WASAP))
 
 
 def of_this_call(plan: Strategy | None, epochs: int, remaining: int) -> Strategy | None:

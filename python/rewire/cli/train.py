@@ -44,7 +44,7 @@ from rewire.cli._shared import (
     usage,
     use_threads,
 )
-from rewire.cli._strategy import noted, of_this_call
+from rewire.cli._strategy import has_whole_batches, noted, of_this_call
 from rewire.cli.options import recipe_options
 from rewire.datasets import Dataset, hold_out
 from rewire.datasets._dataset import is_whole
@@ -102,11 +102,14 @@ def _run(arguments: Namespace) -> int:
 
     processes = arguments.workers or (1 if comm is None else comm.size)
     plan = noted(arguments, notes, processes)
+    unsharded = ""
+    if trainer.shards is not None and has_whole_batches(plan):  # of a file: --shards beside it is refused
+        unsharded, trainer.shards = f"; no shards, of which {arguments.resume} has {trainer.shards}", None
     train, followed = _split(data, notes)
     if not arguments.quiet:
         tell(_heading(trainer, data, train, notes))
         if plan is not None:
-            tell(f"{plan!r}, {plural(processes, 'process', 'processes')}")
+            tell(f"{plan!r}, {plural(processes, 'process', 'processes')}{unsharded}")
     if arguments.save_every:
         trainer.callbacks.append(_SaveEvery(arguments.save, arguments.save_every, notes))
     if arguments.save is not None and hasattr(signal, "SIGUSR1"):
