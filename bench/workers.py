@@ -24,7 +24,8 @@ from _report import Report, options, text
 
 import rewire as rw
 
-LARGE, USUAL = 1024, 128
+LARGE, USUAL = 1024, 128  # samples of a batch
+TINY = 16
 FIRST = 5  # steps that are not counted: processes start, caches fill
 COUNTED, COUNTED_TINY = 25, 6
 TARGETS = {
@@ -79,10 +80,10 @@ def call(
     return seen.seconds()
 
 
-def taking_turns(contestants: dict[str, dict[str, Any]], budget: float, **common: Any) -> Result:
+def taking_turns(contestants: dict[str, dict[str, Any]], budget: float, rounds: int, **common: Any) -> Result:
     """Rounds of calls of all contestants, until enough are clean or the budget is spent."""
     result, begin, clean = Result(), time.monotonic(), 0
-    while clean < ROUNDS and time.monotonic() - begin < budget:
+    while clean < rounds and time.monotonic() - begin < budget:
         row = {}
         for name, own in contestants.items():
             with Clock() as clock:
@@ -95,7 +96,7 @@ def taking_turns(contestants: dict[str, dict[str, Any]], budget: float, **common
     return result
 
 
-def large(report: Report, hidden: int, steps: int) -> dict[str, Any]:
+def large(report: Report, **common: Any) -> dict[str, Any]:
     """Seconds of a step at batch 1024, and ratios."""
     sides = {
         "one process, 1 shard": {"workers": 1, "threads": 1, "shards": 1},
@@ -103,17 +104,17 @@ def large(report: Report, hidden: int, steps: int) -> dict[str, Any]:
         "one process of 2 threads, 8 shards": {"workers": 1, "threads": 2, "shards": 8},
         "2 workers of 1 thread, 8 shards": {"workers": 2, "threads": 1, "shards": 8},
     }
-    result = taking_turns(sides, report.left / 2, hidden=hidden, batch=LARGE, steps=steps)
+    result = taking_turns(sides, report.left / 2, **common)
     return {
         "seconds": {name: result.figure(name) for name in sides},
         "ratios": {name: result.ratio(of, by) for name, (of, by, _) in TARGETS.items()},
     }
 
 
-def usual(report: Report, hidden: int, steps: int) -> dict[str, Any]:
-    """Batches of 128 a second, of every way of working, each worker with one thread."""
+def usual(report: Report, most: int, **common: Any) -> dict[str, Any]:
+    """Batches a second of every way of working, up to ``most`` workers of one thread."""
     sides: dict[str, dict[str, Any]] = {"one process": {"workers": 1}}
-    for workers in (2, 3):
+    for workers in range(2, most + 1):
         sides |= {
             f"{workers} workers, every step together": {"workers": workers, "shards": 8},
             f"{workers} workers, 32 steps alone": {
@@ -121,7 +122,7 @@ def usual(report: Report, hidden: int, steps: int) -> dict[str, Any]:
             },
             f"{workers} workers, as they come (WASAP)": {"workers": workers, "strategy": rw.WASAP(0.1)},
         }  # fmt: skip
-    result = taking_turns(sides, report.left, hidden=hidden, batch=USUAL, steps=5 * steps, threads=1)
+    result = taking_turns(sides, report.left, threads=1, **common)
     return {name: result.figure(name).inverse(own.get("trainings", 1)) for name, own in sides.items()}
 
 
@@ -129,9 +130,11 @@ def main() -> None:
     report = Report("workers", options(__doc__, share=240))
     tiny = report.arguments.tiny
     hidden, steps = (50, COUNTED_TINY) if tiny else (1000, COUNTED)
-    found = report.cell("batch 1024", lambda: large(report, hidden, steps))
+    common = {"hidden": hidden, "rounds": 1 if tiny else ROUNDS}
+    batch, smaller = (TINY, TINY) if tiny else (LARGE, USUAL)
+    found = report.cell(f"batch {LARGE}", lambda: large(report, batch=batch, steps=steps, **common))
     if found:
-        table = report.table(f"784-{hidden}x3-10, batch {LARGE}: a step", ["", "seconds"])
+        table = report.table(f"784-{hidden}x3-10, batch {batch}: a step", ["", "seconds"])
         for name, seconds in found["seconds"].items():
             table.row(name, seconds)
         for name, (of, by, limit) in TARGETS.items():
@@ -141,10 +144,13 @@ def main() -> None:
             report.judge(
                 f"16 {name}", f"at most {limit:g} times {by}", median if met is not None else "-", met
             )
-    speeds = report.cell("batch 128", lambda: usual(report, hidden, steps))
+    speeds = report.cell(
+        f"batch {USUAL}",
+        lambda: usual(report, 2 if tiny else 3, batch=smaller, steps=steps if tiny else 5 * steps, **common),
+    )
     if speeds:
         table = report.table(
-            f"784-{hidden}x3-10, batches of {USUAL}, each worker with one thread", ["", "batches a second"]
+            f"784-{hidden}x3-10, batches of {smaller}, each worker with one thread", ["", "batches a second"]
         )
         for name, figure in speeds.items():
             table.row(name, figure)

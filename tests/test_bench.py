@@ -175,6 +175,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("store", ()),
         ("merge", ()),
         ("local_sgd", ()),
+        ("workers", ()),
         ("small_data", ()),
         ("curved", ()),
         ("regressions", ()),
