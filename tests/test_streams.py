@@ -10,8 +10,7 @@ import pytest
 
 import rewire as rw
 from rewire.streams.kinds import pieces_of
-from rewire.streams.pieces import window_of
-from rewire.streams.windows import UNITS
+from rewire.streams.pieces import UNITS, window_of
 from small import GROWN, SELDOM, bits, network
 
 RNG = np.random.default_rng(0)
@@ -234,6 +233,16 @@ def test_what_is_large_and_read_as_a_whole_is_said():
     large = Large(np.broadcast_to(np.float32(0), (1 << 22, 8)))
     with pytest.warns(UserWarning, match="X, .*Large of .* is read into memory as a whole here, 128 MiB"):
         trainer().forward(large)
+
+
+def test_chunks_that_are_read_many_times_are_said():
+    """As often as they have blocks; not where a window holds one, or all there is."""
+    with pytest.warns(UserWarning, match=r"chunks of 100 rows, .* a window of 64 .*: each is read 50 times"):
+        fitted(Lazy(X, (100, 8)), Y, epochs=1, window=64)
+    x = Lazy(X, (100, 8))
+    fitted(x, Y, epochs=1, window=100)
+    assert x.most == 100
+    fitted(Lazy(X, (400, 8)), Y, epochs=1)
 
 
 def test_a_slice_costs_as_much_wherever_the_rest_is():

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Piece", "Pieces", "window_of"]
+__all__ = ["UNITS", "Piece", "Pieces", "window_of"]
 
 WINDOW = 1 << 23  # values of X that are in a window where nobody has said how many samples: 32 MiB of float32
+UNITS = 32  # that a window is made of, from all over the data, where these can be cut as one likes
 
 
 def window_of(n_features: int) -> int:
@@ -52,6 +53,8 @@ class Pieces:
         None where that shows in the end only.
     n_features : int or None
         None where pieces show it.
+    chunk : int or None
+        Rows of X that are stored, or computed, together; None where nothing is known.
     length : int or None
         Pieces in an epoch, where these are batches that somebody else has made; None if nobody knows.
     lasts : bool
@@ -65,6 +68,7 @@ class Pieces:
 
     n_samples: int | None = None
     n_features: int | None = None
+    chunk: int | None = None
     length: int | None = None
     lasts: bool = True
     ready: bool = False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rewire._checks import describe, detached
 from rewire._inputs import is_lazy
 from rewire._mapped import mapped_rows, place_in_file
-from rewire.streams.pieces import Piece, Pieces
+from rewire.streams.pieces import UNITS, Piece, Pieces
 
 __all__ = ["Rows", "Sliced"]
 
@@ -66,6 +66,7 @@ class Sliced(Pieces):
     def __init__(self, x: Any, y: Any, weight: Any, which: str = "") -> None:
         self.n_samples, self.n_features = _shape(x, f"{which}X")
         self._x = _Rows(x, f"{which}X")
+        self.chunk = self._x.chunk
         self._y, self._weight = _Rows(y, f"{which}y"), _Rows(weight, f"{which}sample_weight")
         for name, rows in (("y", self._y), ("sample_weight", self._weight)):
             if rows.samples not in (None, self.n_samples):
@@ -85,8 +86,8 @@ class Sliced(Pieces):
 
     def _aligned(self, rows: int) -> int:
         """So many rows, in whole chunks of a file unless these are large: none is read for a part of it."""
-        chunk = self._x.chunk
-        return rows if chunk is None or chunk > 32 * rows else -(-rows // chunk) * chunk
+        chunk = self.chunk
+        return rows if chunk is None or chunk > UNITS * rows else -(-rows // chunk) * chunk
 
     def described(self) -> str:
         return f"{self._x.kind} of shape {(self.n_samples, self.n_features)}"

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from rewire._format import plural
 from rewire._inputs import Source
 from rewire._moments import Extremes, Moments, quiet
+from rewire._warn import warn
 from rewire.streams.ahead import Ahead
 from rewire.streams.joining import Gathered, Samples
-from rewire.streams.pieces import Piece, Pieces, window_of
+from rewire.streams.pieces import UNITS, Piece, Pieces, window_of
 from rewire.streams.windows import Cut, Window, steps_of, windows
 
 __all__ = ["Stream", "in_order", "seen"]
@@ -108,6 +109,11 @@ class Stream:
         ------
         ValueError
             Where the number of steps is not known, or there are fewer.
+
+        Warns
+        -----
+        UserWarning
+            Where chunks are larger than a window, and read many times.
         """
         n = self.n_samples
         if self.pieces.ready and batch is None and window is None:
@@ -124,7 +130,20 @@ class Stream:
         if self.pieces.ready and window is None:
             size, shuffle = whole, False  # the order is that of whoever has made the batches
         size = -(-max(size, 1) // whole) * whole
+        self._warn_of_chunks(size)
         return Cut(batch, step, size, shuffle, self._steps(steps, None if n is None else -(-n // step)), seed)
+
+    def _warn_of_chunks(self, window: int) -> None:
+        """A block of a window has all of its chunk read."""
+        rows, n = max(1, window // UNITS), self.n_samples or 0
+        chunk = min(self.pieces.chunk or 0, n)
+        if n > window and chunk > UNITS * rows:
+            warn(
+                f"X, {self.pieces.described()}, has chunks of {chunk} rows, which is more than a window of "
+                f"{window} samples: each is read {-(-chunk // rows)} times in an epoch. Smaller chunks, or "
+                f"window={chunk} in fit, have it read once",
+                UserWarning,
+            )
 
     def _steps(self, asked: int | None, there: int | None) -> int:
         """Steps of an epoch; ValueError where nobody can know how many there are."""

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from rewire._format import plural
 from rewire._moments import SampleWeights
 from rewire.streams.joining import Gathered, Samples, chosen
-from rewire.streams.pieces import Piece, Pieces
+from rewire.streams.pieces import UNITS, Piece, Pieces
 
 __all__ = ["SHUFFLE", "Cut", "Window", "permutation", "steps_of", "windows"]
 
 SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
 _UNITS = 0x556E6974  # "Unit": the order in which these are read
-UNITS = 32  # that a window is made of, from all over the data, where these can be cut as one likes
 
 
 class Cut(NamedTuple):
