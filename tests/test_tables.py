@@ -290,6 +290,9 @@ def test_a_file_of_targets_is_asked_for_again(tmp_path, capsys, monkeypatch):
         assert main([*words, "--data", x]) == 2
         assert f"--y is needed: {model} was trained with y of '{y}'" in capsys.readouterr().err
     assert main(["eval", model, "--data", x, "--y", y]) == main(["predict", model, "--data", x]) == 0
+    for words in (["eval", model, "--json", y], ["compare", "--save", y]):
+        assert main([*words, "--data", x, "--y", y]) == 2
+        assert f"cannot write {y}: this file is named for something else too" in capsys.readouterr().err
 
 
 def test_kinds_of_files_are_those_that_are_told():

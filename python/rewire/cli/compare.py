@@ -55,7 +55,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace) -> Comparison:
-    inputs = [data_file(arguments.data), arguments.contenders, arguments.layers]
+    inputs = [data_file(arguments.data), data_file(arguments.y), arguments.contenders, arguments.layers]
     check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.save)
     if arguments.plot is not None:
         _check_picture(arguments)

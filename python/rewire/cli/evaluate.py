@@ -28,7 +28,9 @@ from rewire.trainer import Trainer
 
 def run(arguments: Namespace) -> int:
     """Print loss and accuracy of the training and the test set."""
-    check_outputs(None, arguments.json, inputs=[arguments.file, data_file(arguments.data)])
+    check_outputs(
+        None, arguments.json, inputs=[arguments.file, *map(data_file, (arguments.data, arguments.y))]
+    )
     use_threads(arguments.threads)
     with files.opened(arguments.file) as contents:
         refuse_untargeted(contents)
