@@ -233,6 +233,42 @@ def test_a_stream_of_small_batches_is_counted_once_it_is_steady(monkeypatch):
     assert all([counted(other) for _ in range(4)])
 
 
+CHANGES = {
+    "optimizer": lambda t: setattr(t, "optimizer", rw.Adam(1e-4)),
+    "momentum": lambda t: setattr(t.optimizer, "momentum", 0.9),
+    "clipping": lambda t: setattr(t.optimizer, "clip_norm", 1.0),
+    "shards": lambda t: setattr(t, "shards", 2),
+    "rule": lambda t: setattr(t, "rewiring", rw.SET(0.1)),
+    "another callback": lambda t: t.callbacks.__setitem__(
+        0, rw.EarlyStopping(monitor="loss", restore_best=True)
+    ),
+    "the same callback": lambda t: setattr(t.callbacks[0], "restore_best", True),
+    "an average": lambda t: t.callbacks.__setitem__(0, rw.WeightAverage(0.9)),
+    "another trainer": lambda t: rw.Trainer(
+        t.network, loss="cross_entropy", optimizer=rw.Adam(), rewiring=None
+    ).fit(np.zeros((10, 20), "f4"), np.zeros(10, int), verbose=0),
+    "sparse inputs": lambda t: None,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_takes_other_memory_than_before_is_counted_again(monkeypatch, change):
+    """Whatever is replaced, or changed inside: the number of callbacks, say, tells nothing of it."""
+    asked = []
+    monkeypatch.setattr(_memory, "memory_available", lambda swap: asked.append(swap) or 1 << 40)
+    layers = [rw.Sparse(20, 30, links=200), rw.Sparse(30, 10, links=100, activation="softmax")]
+    trainer = trainer_of(layers, optimizer=rw.SGD(1e-4), callbacks=[rw.EarlyStopping(monitor="loss")])
+    X, y = np.zeros((10, 20), "f4"), np.zeros(10, int)
+    for _ in range(3):
+        before = len(asked)
+        trainer.fit(X, y, batch_size=10, verbose=0)
+    assert len(asked) == before
+    CHANGES[change](trainer)
+    before = len(asked)
+    trainer.fit(csr_array(X) if change == "sparse inputs" else X, y, batch_size=10, verbose=0)
+    assert len(asked) > before
+
+
 def test_the_command_says_so(monkeypatch, capsys):
     monkeypatch.setattr(_memory, "memory_available", lambda swap: 100_000)
     command = ["train", "--data", "digits", "--hidden", "500", "--epochs", "1", "--batch-size", "128"]

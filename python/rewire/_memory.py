@@ -8,8 +8,10 @@ somebody's own come on top. So whoever is refused could not have trained; whoeve
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import astuple
+from typing import Any, NamedTuple
 
 from rewire import _core
 from rewire._geometry import item_bytes
@@ -24,7 +26,7 @@ from rewire.layers.weighted import WeightLayer
 from rewire.link_counts import readable
 from rewire.network import Sequential
 
-__all__ = ["Needs", "needs", "optimizer_bytes", "refuse_if_short"]
+__all__ = ["Basis", "Needs", "basis", "needs", "optimizer_bytes", "refuse_if_short"]
 
 LITTLE = 16 << 20  # bytes: who took no more asks the machine no more, which takes longer than a small step
 
@@ -102,6 +104,35 @@ def needs(trainer: TrainerLike, batch: int, call: Call) -> Needs:
         _tile_bytes(_step_widths(trainer, call.listed), shard, net.variable_dtype),
         evaluation, best + averaged,
     )  # fmt: skip
+
+
+class Basis(NamedTuple):
+    """What :func:`needs` reads and the next call may have otherwise: where it is the same, so are needs."""
+
+    values: tuple[Any, ...]
+    objects: tuple[Any, ...]  # held, for others may come to stand where those of before stood in memory
+
+    def same(self, other: Basis | None) -> bool:
+        """Whether objects are the same ones: equal ones may have kept other arrays."""
+        return (
+            other is not None
+            and self.values == other.values
+            and len(self.objects) == len(other.objects)
+            and all(map(operator.is_, self.objects, other.objects))
+        )
+
+
+def basis(trainer: TrainerLike, batch: int, call: Call, tiles: int) -> Basis:
+    """What :func:`needs` of such a call, with tiles of an earlier one, follow from."""
+    net, optimizer, rule = trainer.network, trainer.optimizer, trainer.rewiring
+    copying = [kept for kept in trainer.callbacks if isinstance(kept, EarlyStopping | WeightAverage)]
+    copies = [(kept.nbytes, isinstance(kept, EarlyStopping) and kept.restore_best) for kept in copying]
+    values = (
+        batch, call.validation, call.listed, call.validation_listed, call.again, tiles, net.nbytes,
+        trainer.shards, trainer.fused, optimizer.clip_norm, tuple(optimizer.fields), tuple(rule.fields),
+        copies,
+    )  # fmt: skip
+    return Basis(values, (net.trained_by, optimizer, rule, *copying))
 
 
 def refuse_if_short(trainer: TrainerLike, batch: int, call: Call, *, tiles: int = 0) -> bool:

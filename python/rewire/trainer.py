@@ -21,7 +21,7 @@ from rewire._fit import Fit
 from rewire._foreign import ForeignAttributes, HintedArguments, hinted
 from rewire._inputs import CsrSource
 from rewire._keeping import Keeping
-from rewire._memory import Call, Needs, needs, refuse_if_short
+from rewire._memory import Basis, Call, Needs, basis, needs, refuse_if_short
 from rewire._own_loop import StepResult
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
@@ -177,7 +177,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         )
         self.exchanged_bytes = 0
         self._workspace: Workspace | None = None
-        self._affordable: tuple[Any, ...] | None = None  # what calls have in common that take little memory
+        self._affordable: Basis | None = None  # what calls have in common that take little memory
         self._interrupts, self._stepper = Interrupts(), None  # of steps one by one
 
     def _kind(self) -> type[Trainer]:
@@ -404,16 +404,14 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
 
         Calls of a stream of small batches are all alike, and only the first ones are counted.
         """
-        tiles = 0 if self._workspace is None else self._workspace.nbytes
-        alike = cut.batch, epochs > 1, tiles, self.network.nbytes, len(self.callbacks)
-        if alike == self._affordable and validation is None:
-            return
         samples = 0 if validation is None else 1
         if isinstance(validation, Samples):
             samples = validation.source.n_samples
         call = Call(samples, _may_be_listed(data), _may_be_listed(validation), epochs > 1)
-        little = refuse_if_short(self, cut.batch or 1, call, tiles=tiles)
-        self._affordable = alike if little and validation is None else None
+        batch, tiles = cut.batch or 1, 0 if self._workspace is None else self._workspace.nbytes
+        known = basis(self, batch, call, tiles)
+        if not known.same(self._affordable):
+            self._affordable = known if refuse_if_short(self, batch, call, tiles=tiles) else None
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy
