@@ -327,7 +327,7 @@ def _moved_regressor():
     pytest.importorskip("sklearn")
     y = X[:, 0] + X[:, 1]
     m = rw.SparseMLPRegressor(**K, warm_start=True, learning_rate_init=1e-9).fit(X, y)
-    return m, m.predict(X), 1000 * y + 5e4
+    return m, m.predict(X), 10_000 * y + 3e4  # not so far away that their level would be taken at once
 
 
 def test_ctrl_c_before_the_first_step_leaves_outputs_in_their_units(monkeypatch):

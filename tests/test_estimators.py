@@ -435,14 +435,46 @@ def test_partial_fit_regression(friedman):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("before", [0.0, 5.0, 1e-200])
-def test_warm_start_after_a_target_that_never_varied(digits, optimizer, before):
-    """Its level tells nothing of the next one's, which is any number of deviations away."""
+@pytest.mark.parametrize(
+    "before, by", [(0, 0), (5, 0), (1e-200, 0), (5, 1e-9), (5, 0.01), (5, 1), (-900, 50)]
+)
+def test_targets_far_from_all_before_are_found(digits, optimizer, before, by):
+    """Whatever those were, these are many deviations away: steps of a fixed size do not get there."""
     X = digits[0][:200, 20:24] / 16
-    y = 100 + X.sum(axis=1)
+    s = X.sum(axis=1)
     reg = SparseMLPRegressor(**FAST | {"max_iter": 30}, optimizer=optimizer, warm_start=True)
-    reg.fit(X, np.full(200, before))
-    assert reg.fit(X, y).score(X, y) > 0.5
+    reg.fit(X, before + by * s)
+    assert reg.fit(X, 100 + s).score(X, 100 + s) > 0.5
+    if by <= 1:  # in a stream those before stay half of what is known, unless they varied next to nothing
+        stream = SparseMLPRegressor(**FAST, optimizer=optimizer).partial_fit(X, before + by * s)
+        for _ in range(30):
+            stream.partial_fit(X, 100 + s)
+        assert stream.score(X, 100 + s) > 0.5
+
+
+@pytest.mark.parametrize("before, room", [(0, 5.0), (5, 1.2), ("noisy", 1.2)])
+def test_counts_far_from_all_before_are_found(digits, before, room):
+    """Nearly as well as by a new model; logarithms of rates that were next to 0 are all over the place."""
+    X = digits[0][:200, 20:24] / 16
+    counts = np.random.default_rng(0).poisson(5, 200) if before == "noisy" else np.full(200, before)
+    after = 100 + X.sum(axis=1)
+    options = {**FAST, "max_iter": 30, "loss": "poisson", "optimizer": "adam"}
+    error = np.abs(SparseMLPRegressor(**options).fit(X, after).predict(X) - after).max()
+    reg = SparseMLPRegressor(**options, warm_start=True).fit(X, counts).fit(X, after)
+    assert np.abs(reg.predict(X) - after).max() < room * error
+
+
+def test_an_outlier_moves_a_stream_no_more_than_its_part():
+    """One row is no level, and pieces from two levels in turn are one set."""
+    g = np.random.default_rng(0)
+    X = g.normal(size=(40, 3))
+    reg = SparseMLPRegressor(**FAST).partial_fit(X, g.normal(size=40))
+    before = reg.predict(X).mean()
+    reg.partial_fit(X[:1], [90.0])
+    assert reg.predict(X).mean() < before + 90.0 * 2 / 41
+    for level in (90.0, 0.0, 90.0, 0.0):
+        reg.partial_fit(X, level + g.normal(size=40))
+    assert reg.target_scale_ > 30
 
 
 def test_warm_start_goes_on(digits):

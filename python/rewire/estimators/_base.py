@@ -240,8 +240,13 @@ class BaseSparseMLP(Fitted):
 
     # --- for subclasses ------------------------------------------------------------
 
-    def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Targets for the trainer, and the attributes that describe them (``n_outputs_`` among them)."""
+    def _encode(
+        self, y: Any, first: bool, weight: Any, classes: Any, stream: bool
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Targets for the trainer, and the attributes that describe them (``n_outputs_`` among them).
+
+        ``stream``: these are a piece of one, not a set of their own.
+        """
         raise NotImplementedError
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
@@ -322,7 +327,7 @@ class BaseSparseMLP(Fitted):
         with gate, AttributesUndone(*() if going_on else (self,)):
             X, y = self._validate_X_y(X, y, reset=not going_on)
             weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
-            targets, fitted = self._encode(y, not going_on, weight, classes)
+            targets, fitted = self._encode(y, not going_on, weight, classes, incremental)
             begin = fitted.pop("_begin", None)
             if weight is not None and not weight.any():
                 return False  # a piece of a stream in which nothing counts
@@ -339,6 +344,8 @@ class BaseSparseMLP(Fitted):
             if begin is not None and incremental:
                 X = as_source(X, self.n_features_in_)  # checked and wrapped once, for both who look at it
                 begin.see(X, targets, weight)
+            elif begin is not None and begin.fraction.any():
+                begin.see(as_source(X, self.n_features_in_), targets, weight)
             n_samples = X.n_samples if isinstance(X, Source) else X.shape[0]
             undone = not going_on or self.trainer_.network.nbytes <= KEPT_BYTES
             # Not what Ctrl-C ends: counters must stay those of the network and the history.

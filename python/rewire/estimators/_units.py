@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rewire._inputs import Source
 from rewire._moments import Moments, balanced, level_of, levels, near_one, shifted
 
-__all__ = ["OutputUnits", "moments_of", "moments_with", "near_enough"]
+__all__ = ["OutputUnits", "elsewhere", "moments_of", "moments_with", "near_enough"]
 
 REMEMBERED = (
     50  # rows as many as which the level has behind it at most: the fraction of n more is n / (n + 50)
@@ -28,6 +28,7 @@ REMEMBERED = (
 LOOKED_AT = 1000  # rows, about, that the mean residual is taken from
 FEW = 50  # targets that Python looks at sooner than NumPy
 NOISE = 1e-12  # a deviation, by the mean, that is nothing but rounding
+ELSEWHERE = 5.0  # deviations, of those before and of the latest, beyond which targets are at another level
 TOLERANCE = 0.05  # by which units may be off, as a part of the deviation: they need not move in every call
 
 
@@ -142,26 +143,43 @@ def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Mo
     return Moments(count, mean, deviation, len(y))
 
 
-def moments_with(before: Moments, found: Moments) -> Moments:
-    """Of all targets so far, ``found`` the latest; but as long as one has never varied, that says nothing.
+def elsewhere(before: Moments, found: Moments) -> NDArray[np.bool_]:
+    """Columns in which the latest targets are further from those before than either set varies.
 
-    However many they are, rows in which it was constant tell neither its deviation nor its mean: what is
-    found when it varies stands for them too.
+    Of one row nobody knows how much its kind varies: it may be an outlier.
     """
-    both = before.merged(found)
-    if before.deviation.all():
-        return both
-    still = before.deviation == 0
+    if found.rows == 1:
+        return np.zeros(len(found.mean), np.bool_)
+    distance = np.abs(found.mean / (4 * ELSEWHERE) - before.mean / (4 * ELSEWHERE)) * 4  # it may overflow
+    far: NDArray[np.bool_] = distance > np.maximum(before.deviation, found.deviation)
+    return far
+
+
+def moments_with(
+    before: Moments, found: Moments, far: NDArray[np.bool_], *, stream: bool
+) -> tuple[Moments, NDArray[np.bool_]]:
+    """Of all targets so far, ``found`` the latest, and the columns in which those before say nothing.
+
+    However many they are, rows in which a target was constant tell neither its deviation nor its mean: what
+    is found when it varies stands for them too. Nor do those that are ``far`` (:func:`elsewhere`) if they
+    have varied next to nothing in comparison. The pieces of a ``stream`` may come from the one and the other
+    level in turn: other far rows count there, but no more than the latest. Of two calls of ``fit`` the latter
+    is the set to learn.
+    """
+    both, still = before.merged(found), before.deviation == 0
+    if not (still.any() or far.any()):
+        return both, still
     fewer = before._replace(total=min(before.total, found.total), rows=min(before.rows, found.rows))
     equal = fewer.merged(found)  # the latest may be constant as well, at another level
-    varies = found.deviation > 0
-    count = equal if still.all() else both
-    return Moments(
-        count.total,
-        np.where(still, np.where(varies, found.mean, equal.mean), both.mean),
-        np.where(still, np.where(varies, found.deviation, equal.deviation), both.deviation),
-        count.rows,
-    )
+    replaced = far & (not stream or (before.deviation * ELSEWHERE < found.deviation))
+    alone, halved = replaced | (still & (found.deviation > 0)), still | far
+    count = equal if halved.all() else both
+
+    def chosen(name: str) -> NDArray[np.float64]:
+        latest, half, whole = (getattr(moments, name) for moments in (found, equal, both))
+        return np.where(alone, latest, np.where(halved, half, whole))
+
+    return Moments(count.total, chosen("mean"), chosen("deviation"), count.rows), still | replaced
 
 
 def near_enough(gain: NDArray[np.float64], shift: NDArray[np.float64]) -> bool:

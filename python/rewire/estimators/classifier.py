@@ -352,7 +352,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
 
     # --- targets --------------------------------------------------------------------------
 
-    def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    def _encode(
+        self, y: Any, first: bool, weight: Any, classes: Any, stream: bool
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         if not issparse(y) and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not issparse(y) and y.ndim == 1 and y.dtype.kind in "iub":

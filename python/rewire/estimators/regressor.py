@@ -17,7 +17,7 @@ from rewire._targets import refuse_where
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
-from rewire.estimators._units import REMEMBERED, OutputUnits, moments_of, moments_with, near_enough
+from rewire.estimators._units import REMEMBERED, OutputUnits, elsewhere, moments_of, moments_with, near_enough
 from rewire.losses import MSE, ArrayLoss, Huber, Loss, Poisson
 
 __all__ = ["SparseMLPRegressor"]
@@ -93,7 +93,11 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         -----
         With ``standardize``, predictions first move by a fraction of the mean residual on this data (of n
         rows n / (n + 50), less by as much as fewer than 50 came before): steps of a fixed size are slow to
-        find another level. A target that has been constant so far tells nothing of its scale.
+        find another level. Where the means of targets, those before and these, are more than 5 deviations of
+        either apart, it is the whole residual; in ``fit`` with ``warm_start`` as well, which then learns the
+        latest set as a new one. Targets that have been constant so far, or varied next to nothing, tell
+        nothing of a scale. Those that are far and vary far less than all before a stream learns slowly: its
+        units stay those of all rows.
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
@@ -155,7 +159,9 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
 
     # --- targets ----------------------------------------------------------------------------
 
-    def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    def _encode(
+        self, y: Any, first: bool, weight: Any, classes: Any, stream: bool
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         flat = y.ndim == 1
@@ -184,9 +190,9 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
             none = np.zeros(y.shape[1])
             fitted |= {"target_mean_": none, "target_scale_": none + 1, "_target_moments": None}
         elif counts and (first or self._target_moments is not None):
-            fitted |= self._learn_counts(y, weight, None if first else self._target_moments)
+            fitted |= self._learn_counts(y, weight, None if first else self._target_moments, stream)
         elif first or self._target_moments is not None:
-            fitted |= self._learn_targets(y, weight, None if first else self._target_moments)
+            fitted |= self._learn_targets(y, weight, None if first else self._target_moments, stream)
         mean = fitted["target_mean_"] if "target_mean_" in fitted else self.target_mean_
         scale = fitted["target_scale_"] if "target_scale_" in fitted else self.target_scale_
         largest = np.maximum(top, np.abs(mean))
@@ -199,7 +205,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         return y, fitted
 
     def _learn_targets(
-        self, y: NDArray[np.float64], weight: NDArray[np.float64] | None, before: Moments | None
+        self, y: NDArray[np.float64], weight: NDArray[np.float64] | None, before: Moments | None, stream: bool
     ) -> dict[str, Any]:
         """Attributes for targets of which these are some more."""
         if weight is not None and not weight.any():
@@ -216,26 +222,25 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
                 "_target_moments": found,
                 "_target_latest": latest,
             }
-        moments = moments_with(before, found)
+        far = elsewhere(before, found)
+        moments, unlike = moments_with(before, found, far, stream=stream)
         fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
-        fraction = np.full(len(moments.mean), found.rows / (found.rows + min(before.rows, REMEMBERED)))
+        fraction = _fraction(before, found, far | unlike, stream)
         scale = np.where(moments.deviation == 0, 1.0, moments.deviation)
-        still = before.deviation == 0
-        fraction[still] = 1.0
         shift = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
         if near_enough(scale / self.target_scale_, shift):
             fitted["_begin"] = OutputUnits(None, None, fraction)
         else:
-            # A target that never varied has no scale of its own: what stands for it is as good in any, and
-            # around another level too, which may be any number of deviations away.
-            gain = np.where(still, scale, self.target_scale_) / scale
-            shift[still] = 0.0
+            # Targets that say nothing of these have no scale for them: what stands for it is as good in any,
+            # and around another level too, which may be any number of deviations away.
+            gain = np.where(unlike, scale, self.target_scale_) / scale
+            shift[unlike] = 0.0
             fitted |= {"target_mean_": moments.mean, "target_scale_": scale}
             fitted["_begin"] = OutputUnits(gain, shift, fraction)
         return fitted
 
     def _learn_counts(
-        self, y: NDArray[np.float64], weight: NDArray[np.float64] | None, before: Moments | None
+        self, y: NDArray[np.float64], weight: NDArray[np.float64] | None, before: Moments | None, stream: bool
     ) -> dict[str, Any]:
         """The same where outputs are logarithms of rates, in units of the mean of all counts."""
         if weight is not None and not weight.any():
@@ -250,8 +255,8 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
         if before is None:
             return fitted | {"target_mean_": np.zeros(y.shape[1]), "target_scale_": scale}
-        fraction = np.full(y.shape[1], found.rows / (found.rows + min(before.rows, REMEMBERED)))
-        fraction[(before.mean == 0) & (found.mean > 0)] = 1.0  # zeros alone tell no level
+        zeros = (before.mean == 0) & (found.mean > 0)  # alone they tell no level
+        fraction = _fraction(before, found, elsewhere(before, found) | zeros, stream)
         shift = np.log(self.target_scale_) - np.log(scale)
         if near_enough(scale / self.target_scale_, np.zeros(0)):
             return fitted | {"_begin": OutputUnits(None, None, fraction, logs=True)}
@@ -266,3 +271,12 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
     def _check_loss(self, loss: Loss, usual: str) -> None:
         if not isinstance(loss, MSE | Huber | Poisson | ArrayLoss):
             raise ValueError(f"loss must be {self._fitting(usual)}, got {describe(self.loss)}")
+
+
+def _fraction(before: Moments, found: Moments, whole: NDArray[np.bool_], stream: bool) -> NDArray[np.float64]:
+    """Of the mean residual, by which the level moves at once: in these columns all of it.
+
+    In a call of ``fit`` that is all there is to do, for it has many steps to learn the rest.
+    """
+    usual = found.rows / (found.rows + min(before.rows, REMEMBERED)) if stream else 0.0
+    return np.where(whole, 1.0, usual)
