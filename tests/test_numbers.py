@@ -460,6 +460,40 @@ def test_a_machine_of_binary_units_refuses_what_it_cannot_compute_with(dtype, ma
                 assert np.isfinite(getattr(model, method)(make(far))).all()
 
 
+def doubled(first, second):
+    """CSR with two values at one place: they mean their sum."""
+    return sp.csr_array((np.array([first, second, 1.0]), np.array([1, 1, 2]), np.array([0, 2, 3])), (2, 4))
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples", "gibbs", "partial_fit", "fit"])
+def test_what_stands_twice_at_a_place_is_summed_up_in_a_copy(method):
+    rbm = rw.SparseBernoulliRBM(4, n_iter=1, epsilon=5, random_state=0).fit(BITS)
+    call = getattr(rw.SparseBernoulliRBM(**rbm.get_params()) if method == "fit" else rbm, method)
+    for first, second in ((1e200, -1e200), (1e20, 1.0), (1e308, 1e308)):
+        X = doubled(first, second)
+        if first + second:
+            assert "row 0, column 1" in refusal(lambda X=X: call(X))
+        else:
+            call(X)
+        assert X.nnz == 3 and X.data.tolist() == [first, second, 1.0]
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_an_autoencoder_refuses_what_it_cannot_compute_with(make, standardize):
+    """It gave infinities for finite activations, and NaN for the score of finite samples."""
+    options = {"max_iter": 1, "epsilon": 5, "random_state": 0, "standardize": standardize}
+    coder, far = rw.SparseDenoisingAutoencoder(4, **options).fit(BITS), BITS.copy()
+    for value, good in ((1e17, True), (-1e20, False), (1e200, False)):
+        far[3, 1] = value
+        for method in ("transform", "inverse_transform", "score"):
+            if good:
+                assert np.isfinite(getattr(coder, method)(make(far))).all()
+            else:
+                message = refusal(lambda name=method: getattr(coder, name)(make(far)))
+                assert "X must lie within 1.2e+18 in float32" in message and "row 3, column 1" in message
+
+
 @pytest.mark.parametrize("dtype, most", [("float32", 1e18), ("float64", 1e150)])
 def test_targets_of_mse(dtype, most):
     t = Trainer(network(dtype=dtype), loss="mse", optimizer="adam")

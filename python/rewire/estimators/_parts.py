@@ -15,18 +15,22 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from rewire import _checks, _warn
+from rewire._inputs import Source
 from rewire.estimators import _parameters
 from rewire.initializers import Initializer, Normal, initializer
+from rewire.losses.values import LARGEST_TARGET
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, rewiring
 from rewire.rewiring.schedule import RewiringSchedule
+from rewire.standardizer import Standardizer
 
 __all__ = [
-    "chooses_set", "dense", "initial_weights", "own_sgd", "rule", "samples", "set_rates", "tell_interrupted",
-    "units", "verbosity",
+    "chooses_set", "dense", "initial_weights", "own_sgd", "refuse_far", "rule", "samples", "set_rates",
+    "tell_interrupted", "units", "verbosity",
 ]  # fmt: skip
 
 TYPES = (np.float64, np.float32)
+TOGETHER = 1000  # rows that are looked at
 
 
 def samples(model: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
@@ -40,6 +44,25 @@ def samples(model: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
             dtype=TYPES,
             ensure_min_samples=least,
         )
+
+
+def refuse_far(source: Source, dtype: str, expected: str, by: Standardizer | None = None) -> None:
+    """ValueError naming row and column of the first value, as ``by`` standardises it, whose sums overflow.
+
+    What was expected is said with the range in the place of ``{most}``.
+    """
+    most = LARGEST_TARGET[dtype]
+    if source.largest <= most if by is None else by.fits(source.largest, most):
+        return
+    for first in range(0, source.n_samples, TOGETHER):
+        x = source.rows(np.arange(first, min(first + TOGETHER, source.n_samples)))
+        bad = np.abs(x if by is None else by.apply(x)) > most
+        if bad.any():
+            row, column = divmod(int(np.argmax(bad)), source.n_features)
+            raise ValueError(
+                f"{source.name} must {expected.format(most=f'{most:.2g} in {dtype}')}, "
+                f"got {x[row, column]:g} in row {first + row}, column {column}"
+            )
 
 
 def dense(X: Any) -> NDArray[Any]:

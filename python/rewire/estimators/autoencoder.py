@@ -36,6 +36,7 @@ from rewire.units import Unit
 __all__ = ["SparseDenoisingAutoencoder"]
 
 ROWS = 1024  # samples that transform computes together
+RANGE = "lie within {most}, or be standardised (standardize=True)"  # what samples must do
 SCALE = 0.1  # standard deviation of initial weights
 
 
@@ -303,7 +304,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         }
         clean, dtype = by.apply(X.astype(np.float64)), trainer.network.dtype
         most = LARGEST_TARGET[dtype]
-        expected = f"lie within {most:.2g} in {dtype}, or be standardised (standardize=True)"
+        expected = RANGE.format(most=f"{most:.2g} in {dtype}")
         refuse_where(np.abs(clean) > most, X, "X", expected)
         clean = clean.astype(trainer.network.variable_dtype)
         noise = _checks.number("noise", self.noise, low=0.0)
@@ -399,6 +400,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         check_is_fitted(self)
         source = as_source(_parts.samples(self, X, reset=False), self.n_features_in_)
+        _parts.refuse_far(source, self.network_.dtype, RANGE, self._units_of)
         return self._through(self.network_.layers[:-1], source, self._units_of)
 
     @quiet()
@@ -414,7 +416,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         ndarray of float64, shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        found = self._through(self.network_.layers[-1:], as_source(X, self._n_features_out))
+        source = as_source(X, self._n_features_out)
+        _parts.refuse_far(source, self.network_.dtype, "lie within {most}")
+        found = self._through(self.network_.layers[-1:], source)
         return found * self.scale_ + self.mean_
 
     @quiet()
@@ -435,8 +439,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         check_is_fitted(self)
         X = _parts.dense(_parts.samples(self, X, reset=False))
-        layers = self.network_.layers
-        hidden = self._through(layers[:-1], DenseSource(X), self._units_of)  # `transform` may give a frame
+        source, layers = as_source(X, self.n_features_in_), self.network_.layers
+        _parts.refuse_far(source, self.network_.dtype, RANGE, self._units_of)
+        hidden = self._through(layers[:-1], source, self._units_of)  # `transform` may give a frame
         clean = self._units_of.apply(X.astype(np.float64))
         errors = np.square(clean - self._through(layers[-1:], DenseSource(hidden))).sum()
         whole = np.square(clean).sum()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from rewire import _checks
-from rewire._inputs import Source, as_source
+from rewire._inputs import CsrSource, DenseSource, Source, as_source
 from rewire._moments import quiet
 from rewire._precision import KEPT
 from rewire._snapshot import AllOrNothing, AttributesUndone
@@ -25,7 +25,6 @@ from rewire.estimators._arguments import Arguments
 from rewire.initializers import Initializer
 from rewire.layers import FreeEnergy
 from rewire.losses import Contrast
-from rewire.losses.values import LARGEST_TARGET
 from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
 from rewire.progress import print_now
@@ -36,6 +35,7 @@ __all__ = ["SparseBernoulliRBM"]
 
 SCALE = 0.05  # standard deviation of initial weights
 WATCHED = 1000  # samples whose pseudo-likelihood is printed
+RANGE = "hold 0 and 1, or probabilities in [0, 1], and lie within {most}"  # what samples must do
 BEYOND = 1e-6  # of [0, 1], which rounding may bring samples
 _ORDER, _CHAINS, _ASKED = range(3)  # what random numbers are for
 
@@ -334,15 +334,15 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
 
     def _source(self, X: Any) -> Source:
         """Samples that a machine is asked of, checked."""
-        X = _parts.samples(self, X, reset=False)
-        _refuse_far(X, _beyond(X), self.network_.dtype)
-        return as_source(X, self.n_features_in_)
+        source = as_source(_parts.samples(self, X, reset=False), self.n_features_in_)
+        _parts.refuse_far(source, self.network_.dtype, RANGE)
+        return source
 
     def _check_range(self, X: Any) -> None:
         """Refuse samples whose sums overflow; warn, once for a machine, of what is no probability."""
-        farthest = _beyond(X)
-        _refuse_far(X, farthest, self.network_.dtype)
-        if self._warned or farthest is None:
+        source = as_source(X, self.n_features_in_)  # what stands at one place is summed up in a copy
+        _parts.refuse_far(source, self.network_.dtype, RANGE)
+        if self._warned or (farthest := _beyond(source)) is None:
             return
         self._warned = True
         warn(
@@ -609,21 +609,9 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         return tags
 
 
-def _refuse_far(X: Any, farthest: float | None, dtype: str) -> None:
-    """ValueError naming row and column of the first value that a machine cannot compute with."""
-    most = LARGEST_TARGET[dtype]
-    if farthest is None or abs(farthest) <= most:
-        return
-    row, column = (int(at[0]) for at in (abs(X) > most).nonzero())
-    raise ValueError(
-        f"X must hold 0 and 1, or probabilities in [0, 1], and lie within {most:.2g} in {dtype}, "
-        f"got {X[row, column]:g} in row {row}, column {column}"
-    )
-
-
-def _beyond(X: Any) -> float | None:
+def _beyond(source: Source) -> float | None:
     """The value that is farthest from [0, 1]; None if none is beyond it."""
-    values = X.data if issparse(X) else X
+    values = source.values if isinstance(source, CsrSource) else cast(DenseSource, source).x
     low, high = float(values.min(initial=0.0)), float(values.max(initial=1.0))
     farthest = low if -low > high - 1.0 else high
     return farthest if max(-low, high - 1.0) > BEYOND else None
