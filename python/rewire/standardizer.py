@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import boolean, float_vector, integer, number, one_of_types, text
-from rewire._inputs import Source, as_source
+from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import Extremes, Moments, quiet
 
 __all__ = ["Change", "Standardizer"]
@@ -165,8 +165,10 @@ class Standardizer:
         width = _width(moments, extremes, mean)
         if not width.min(initial=1.0) >= _NORMAL:
             noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
-            # A row far away whose weight is too small to make a deviation, or any value without centering.
-            noise = np.maximum(noise, _reach(extremes, mean))
+            if mean.any():  # a row far away may have too small a weight to make a deviation
+                noise = np.maximum(noise, _reach(extremes, mean))
+            else:
+                noise = np.maximum(noise, np.maximum(-extremes.low, extremes.high) / FARTHEST)
             width = np.where(width == 0, noise, np.maximum(width, _NORMAL))
         made = cls.__new__(cls)
         made._set(mean, 1.0 / width, moments, extremes, latest)
@@ -202,6 +204,8 @@ class Standardizer:
     @quiet()
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Standardised rows, shape (m, n_features): right wherever the result is a number."""
+        if isinstance(x, np.ndarray) and x.dtype == object:
+            x = numbers_of(x, "x")
         z = (x - self.mean) * self.scale
         far = ~np.isfinite(z)
         if far.any():  # the difference may have overflowed
