@@ -371,23 +371,69 @@ def test_classes_without_weight_are_still_classes(digits):
     assert 3 in clf.classes_ and 3 not in clf.predict(X)
 
 
-@pytest.mark.parametrize("other", [1, 2.5, True, None, b"a", (1,)])
-def test_classes_of_two_kinds_are_refused_by_row(digits, other):
+@pytest.mark.parametrize(
+    "some, other",
+    [
+        *(("a", other) for other in (1, 2.5, True, None, b"a", (1,), "NA")),
+        *((3, other) for other in (None, True, (1,), "a", 1j)),
+    ],
+)
+def test_classes_of_two_kinds_are_refused_by_row(digits, some, other):
     """They have no order, of which NumPy would speak in its own words."""
-    X, words = digits[0][:20], np.array(["a", "b"] * 10, object)
-    mixed = words.copy()
+    other = pytest.importorskip("pandas").NA if other == "NA" else other
+    X, good = digits[0][:20], np.array([some, "b" if some == "a" else 4] * 10, object)
+    mixed = good.copy()
     mixed[7] = other
     clf = SparseMLPClassifier(**FAST)
-    got = rf"got 'a' in row 0 and {re.escape(repr(other))} in row"
-    says = f"must hold classes of one kind, text or numbers, {got}"
-    with pytest.raises(ValueError, match=f"y {says} 7"):
-        clf.fit(X, mixed)
+    says = f"must hold classes of one kind, text or numbers, got {some!r} in row 0 and "
+    says += f"{re.escape(repr(other))} in row"
+    for y in (mixed, mixed[:, None]):
+        with pytest.raises(ValueError, match=f"y {says} 7"):
+            clf.fit(X, y)
+        with pytest.raises(ValueError, match=f"y {says} 7"):
+            clf.partial_fit(X, y)
     assert not hasattr(clf, "classes_")
     with pytest.raises(ValueError, match=f"classes {says} 1"):
-        clf.partial_fit(X, words, classes=np.array(["a", other, "b"], object)[:3])
-    clf.fit(X, words)
-    with pytest.raises(ValueError, match=f"y {says} 7"):
-        clf.partial_fit(X, mixed)
+        clf.partial_fit(X, good, classes=np.array([some, other, some], object))
+    clf.fit(X, good)
+    for call in (clf.partial_fit, clf.score):
+        with pytest.raises(ValueError, match=f"y {says} 7"):
+            call(X, mixed)
+
+
+def test_missing_text_is_refused_by_row(digits):
+    """pandas has a dtype of text for it, whose comparisons have no truth."""
+    pd = pytest.importorskip("pandas")
+    y = pd.Series(["a", "b"] * 10, dtype="string")
+    clf = SparseMLPClassifier(**FAST).fit(digits[0][:20], y)
+    assert clf.classes_.tolist() == ["a", "b"]
+    y[7] = pd.NA
+    with pytest.raises(ValueError, match="y must hold classes of one kind.*'a' in row 0 and <NA> in row 7"):
+        clf.fit(digits[0][:20], y)
+
+
+@pytest.mark.parametrize("labels", [[None] * 20, [b"a", b"b"] * 10, [(1,)] * 20, [1, 2**70] * 10])
+def test_classes_that_are_neither_text_nor_numbers(digits, labels):
+    y = np.empty(20, object)
+    y[:] = labels
+    with pytest.raises(ValueError, match="y must hold classes of one kind, text or numbers, got .* in row"):
+        SparseMLPClassifier(**FAST).fit(digits[0][:20], y)
+
+
+def test_numbers_among_objects_are_numbers(digits):
+    X, y = digits[0][:20], np.array([3, 4] * 10)
+    clf, same = (SparseMLPClassifier(**FAST).fit(X, labels) for labels in (y, y.astype(object)))
+    assert same.classes_.tolist() == [3, 4]
+    np.testing.assert_array_equal(clf.predict_proba(X), same.predict_proba(X))
+    assert same.score(X, y.astype(object)) == clf.score(X, y)
+
+
+@pytest.mark.parametrize("weight", [["a"] * 20, [None] * 20, [1] * 19 + [None], [1j] * 20])
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_weights_of_a_score_that_are_no_numbers(digits, kind, weight):
+    X, y = digits[0][:20], np.array([3, 4] * 10)
+    with pytest.raises(TypeError, match="sample_weight must hold real numbers, got "):
+        kind(**FAST).fit(X, y).score(X, y, weight)
 
 
 # --- going on ------------------------------------------------------------------------------------

@@ -438,8 +438,13 @@ def test_an_integer_beyond_every_float_is_named_wherever_it_comes(call):
         for make in kinds.values():
             message = refusal(lambda make=make: make().fit(BITS, Y[:20]).score(BITS, Y[:20], huge))
             assert "sample_weight must" in message and "row 3" in message
-        message = refusal(lambda: kinds["regressor"]().fit(BITS, Y[:20]).score(BITS, huge))
-        assert "y must" in message and "row 3" in message
+    if call in ("fit", "partial_fit", "score"):
+        for make in kinds.values():
+            model = make().fit(BITS, Y[:20])
+            message = refusal(lambda model=model: getattr(model, call)(BITS, huge))
+            assert "y must" in message and "row 3" in message
+    made = rw.Standardizer.fit(BITS)
+    assert "x must" in refusal(lambda: made.apply(HUGE))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,6 +7,7 @@ import copy
 import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -270,15 +271,22 @@ def sample_weight(value: Any, n_samples: int, *, some: bool = True) -> NDArray[n
 
 
 def score_weight(value: Any) -> Any:
-    """Weights of a score, brought near 1 so that their sum is a number; scikit-learn refuses strange ones."""
+    """Weights of a score, brought near 1 so that their sum is a number; TypeError for what are no numbers.
+
+    The rest of what is strange scikit-learn refuses.
+    """
     if value is None:
         return None
-    with contextlib.suppress(TypeError):
-        value = _numbers(value)
-    with contextlib.suppress(TypeError, ValueError):
+    value = _numbers(value)
+    try:
         weight = np.asarray(value)
-        if weight.dtype.kind == "f" and weight.size and np.isfinite(weight).all():
-            return balanced(weight.astype(np.float64))[0]
+    except ValueError:
+        return value  # a ragged list
+    if weight.ndim == 1 and weight.dtype.kind not in "fiub":
+        strange = next(item for item in weight.tolist() if not isinstance(item, Real))
+        raise TypeError(f"sample_weight must hold real numbers, got {_checks.describe(strange)}")
+    if weight.dtype.kind == "f" and weight.size and np.isfinite(weight).all():
+        return balanced(weight.astype(np.float64))[0]
     return value
 
 

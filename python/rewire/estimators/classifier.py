@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -266,7 +267,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         far, and the first layer is rescaled as they move (see :class:`~rewire.Trainer`).
         """
         if classes is None and y is not None and not hasattr(self, "trainer_"):
-            if not type_of_target(y, input_name="y").startswith("multilabel"):
+            if not type_of_target(_labels("y", y), input_name="y").startswith("multilabel"):
                 raise ValueError("classes must be given in the first call of partial_fit, got None")
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
@@ -343,7 +344,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         float
             Between 0 and 1. For multilabel targets the fraction of rows of which every label is right.
         """
-        return float(super().score(X, y, sample_weight=_parameters.score_weight(sample_weight)))
+        return float(super().score(X, _labels("y", y), sample_weight=_parameters.score_weight(sample_weight)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -351,6 +352,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         return tags
 
     # --- targets --------------------------------------------------------------------------
+
+    def _validate_X_y(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        return super()._validate_X_y(X, _labels("y", y), reset)
 
     def _encode(
         self, y: Any, first: bool, weight: Any, classes: Any, stream: bool
@@ -360,7 +364,6 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         if not issparse(y) and y.ndim == 1 and y.dtype.kind in "iub":
             kind = "multiclass"  # a third of the time of a small partial_fit went into finding that out
         else:
-            _refuse_mixed("y", y)
             check_classification_targets(y)
             kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
@@ -415,17 +418,40 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         return targets if targets.ndim == 1 else None
 
 
-def _refuse_mixed(name: str, labels: Any) -> None:
-    """ValueError for classes of which some are text and others are not: they have no order."""
-    if issparse(labels) or labels.dtype != object or labels.ndim != 1:
-        return
-    text = np.array([isinstance(label, str) for label in labels])
-    if text.any() and not text.all():
-        one, other = int(text.argmax()), int(text.argmin())
-        raise ValueError(
-            f"{name} must hold classes of one kind, text or numbers, got {labels[one]!r} in row {one} and "
-            f"{labels[other]!r} in row {other}"
-        )
+def _labels(name: str, labels: Any) -> Any:
+    """Classes that scikit-learn's checks can tell apart, as they are; numbers among objects as numbers.
+
+    ValueError naming two rows, or one, for those of several kinds, which have no order, and for what is
+    neither text nor a number.
+    """
+    if (type(labels) is np.ndarray and labels.dtype != object) or issparse(labels):
+        return labels
+    try:
+        values = np.asarray(labels)
+    except ValueError:
+        return labels  # ragged, which scikit-learn refuses
+    if values.dtype != object or values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] != 1):
+        return labels
+    items = values.ravel().tolist()
+    kinds = [_kind(item) for item in items]
+    other = next((row for row, kind in enumerate(kinds) if kind != kinds[0]), None)
+    must = f"{name} must hold classes of one kind, text or numbers"
+    if other is not None:
+        raise ValueError(f"{must}, got {items[0]!r} in row 0 and {items[other]!r} in row {other}")
+    if not items or kinds[0] is str:
+        return labels
+    numbers = np.array(items) if kinds[0] in (Real, bool) else values
+    if numbers.dtype == object:
+        large = [isinstance(item, Integral) and abs(int(item)) >= 2**63 for item in items]
+        row = int(np.argmax(large))
+        got = "an integer beyond 64 bits" if large[row] else repr(items[row])
+        raise ValueError(f"{must}, got {got} in row {row}")
+    return numbers
+
+
+def _kind(label: Any) -> type:
+    """What may be compared with each other."""
+    return next((kind for kind in (str, bool, Real) if isinstance(label, kind)), type(label))
 
 
 def _indicators(y: Any) -> Any:
@@ -434,8 +460,7 @@ def _indicators(y: Any) -> Any:
 
 
 def _classes(classes: Any) -> NDArray[Any]:
-    found = column_or_1d(classes, warn=False)
-    _refuse_mixed("classes", found)
+    found: NDArray[Any] = column_or_1d(_labels("classes", classes), warn=False)
     return found
 
 
