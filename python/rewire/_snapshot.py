@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,9 @@ def _keep(thing: Any, undo: list[Callable[[], Any]], *, shallow: Container[str] 
     if shallow is None:
         return
     seen: set[int] = set()
-    for name, value in values.items():
-        if (holds := _HOLDS[type(value)]) and name not in shallow:
-            _contents(value, holds, undo, seen)
+    for name in compress(values, map(_HOLDS.__getitem__, map(type, values.values()))):
+        if name not in shallow:
+            _contents(values[name], _HOLDS[type(values[name])], undo, seen)
 
 
 class _Kinds(dict[Any, str]):

@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from rewire._checks import describe
+from rewire._checks import describe, detached
 from rewire._moments import quiet
 from rewire._registry import folded
 from rewire.estimators import _parameters
@@ -427,7 +427,7 @@ def _labels(name: str, labels: Any) -> Any:
     if (type(labels) is np.ndarray and labels.dtype != object) or issparse(labels):
         return labels
     try:
-        values = np.asarray(labels)
+        values = np.asarray(detached(labels))
     except ValueError:
         return labels  # ragged, which scikit-learn refuses
     if values.dtype != object or values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] != 1):
