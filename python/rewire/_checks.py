@@ -189,6 +189,8 @@ def number(
 
 def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
     """An integer between ``low`` and ``high`` (both included), as ``int``. ``True`` is not one."""
+    if type(value) is int and (low is None or value >= low) and (high is None or value <= high):
+        return value
     kind: type[Exception] = TypeError
     if not isinstance(value, (bool, np.bool_)):
         with contextlib.suppress(TypeError):

@@ -35,7 +35,7 @@ PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")  # what tiles ar
 
 def _sum_rows(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """The (weighted) sum over rows, in NumPy's own order: that of BLAS would depend on its threads."""
-    return x.sum(axis=0) if weight is None else np.einsum("i,ij->j", weight, x)
+    return np.add.reduce(x) if weight is None else np.einsum("i,ij->j", weight, x)
 
 
 class _Sums(NamedTuple):

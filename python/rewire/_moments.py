@@ -49,7 +49,7 @@ def within(x: NDArray[np.float64], low: float, high: float) -> bool:
     if len(x) <= _FEW:
         few = x.tolist()  # a sum is no number if one of them is none, which `min` and `max` may pass over
         return not few or (low <= min(few) and max(few) < high and not math.isnan(sum(few)))
-    return bool(x.min() >= low and x.max() < high)
+    return bool(np.minimum.reduce(x) >= low and np.maximum.reduce(x) < high)
 
 
 def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
@@ -181,7 +181,7 @@ class Moments(NamedTuple):
             a, b, c, d = (column.item() for column in both)  # in a tenth of the time
             one_mean, one_variance = _joined(a, b, c, d, fraction)
             return Moments(count, np.array([one_mean]), np.array([math.sqrt(one_variance)]), rows)
-        if all(within(np.abs(a), NEAR, FAR) for a in both):
+        if within(np.abs(np.concatenate(both)), NEAR, FAR):
             mean, variance = _joined(*both, fraction)
             return Moments(count, mean, np.sqrt(variance), rows)
         exponent = _near(*both)

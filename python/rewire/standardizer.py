@@ -47,13 +47,14 @@ class Folded(NamedTuple):
 
 def _reach(extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """A fifth of the largest distance from ``mean``."""
-    low, high = extremes.low / 2, extremes.high / 2  # the distance itself may overflow
-    return np.maximum(high - mean / 2, mean / 2 - low) * (2 / FARTHEST)
+    middle = mean / 2  # the distance itself may overflow
+    return np.maximum(extremes.high / 2 - middle, middle - extremes.low / 2) * (2 / FARTHEST)
 
 
 def _width(moments: Moments, extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """What becomes 1: the deviation, or a fifth of the largest distance from ``mean``; 0 if constant."""
-    return np.where(moments.deviation > 0, np.maximum(moments.deviation, _reach(extremes, mean)), 0.0)
+    width = np.maximum(moments.deviation, _reach(extremes, mean))
+    return width if moments.deviation.all() else np.where(moments.deviation > 0, width, 0.0)
 
 
 class Standardizer:
@@ -97,8 +98,8 @@ class Standardizer:
         latest: str,
     ) -> None:
         self.mean, self.scale, self.moments, self.extremes = mean, scale, moments, extremes
-        self.reach = float(np.abs(mean * scale).max(initial=0.0))
-        self.steepest = float(np.abs(scale).max(initial=0.0))
+        self.reach = float(np.maximum.reduce(np.abs(mean * scale), initial=0.0))
+        self.steepest = float(np.maximum.reduce(np.abs(scale), initial=0.0))
         self._latest = latest  # the digest of what was learnt from last
         self._folded: dict[str, Folded] = {}
 
@@ -163,7 +164,7 @@ class Standardizer:
         cls, moments: Moments, extremes: Extremes, latest: str, mean: NDArray[np.float64]
     ) -> Standardizer:
         width = _width(moments, extremes, mean)
-        if not width.min(initial=1.0) >= _NORMAL:
+        if not np.minimum.reduce(width, initial=1.0) >= _NORMAL:
             noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
             if mean.any():  # a row far away may have too small a weight to make a deviation
                 noise = np.maximum(noise, _reach(extremes, mean))

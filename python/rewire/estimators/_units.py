@@ -77,7 +77,7 @@ class OutputUnits:
                 if self.shift is not None:
                     outputs = outputs + self.shift
                 level = self._level(outputs, targets[some], balanced(weight)[0])
-                if not np.isfinite(level).all():  # outputs overflow: training says what there is to say
+                if not math.isfinite(sum(level.tolist())):  # outputs overflow: training says what there is
                     level = np.where(np.isfinite(level), level, 0.0)
                 shift = level if shift is None else shift + level
         if shift is not None:
@@ -96,7 +96,7 @@ class OutputUnits:
 
 def _average(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
     found: NDArray[np.float64] = (
-        x.sum(axis=0) / len(x) if weight is None else np.average(x, axis=0, weights=weight)
+        np.add.reduce(x) / len(x) if weight is None else np.average(x, axis=0, weights=weight)
     )
     return found
 
@@ -148,8 +148,13 @@ def elsewhere(before: Moments, found: Moments) -> NDArray[np.bool_]:
 
     Of one row nobody knows how much its kind varies: it may be an outlier.
     """
+    none = np.zeros(len(found.mean), np.bool_)
     if found.rows == 1:
-        return np.zeros(len(found.mean), np.bool_)
+        return none
+    if len(none) == 1:  # in a third of NumPy's time
+        a, b, c, d = (column.item() for column in (*found[1:3], *before[1:3]))
+        none[0] = abs(a / (4 * ELSEWHERE) - c / (4 * ELSEWHERE)) * 4 > max(b, d)
+        return none
     distance = np.abs(found.mean / (4 * ELSEWHERE) - before.mean / (4 * ELSEWHERE)) * 4  # it may overflow
     far: NDArray[np.bool_] = distance > np.maximum(before.deviation, found.deviation)
     return far
@@ -167,7 +172,7 @@ def moments_with(
     is the set to learn.
     """
     both, still = before.merged(found), before.deviation == 0
-    if not (still.any() or far.any()):
+    if True not in (still | far).tolist():
         return both, still
     fewer = before._replace(total=min(before.total, found.total), rows=min(before.rows, found.rows))
     equal = fewer.merged(found)  # the latest may be constant as well, at another level

@@ -226,7 +226,9 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         moments, unlike = moments_with(before, found, far, stream=stream)
         fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
         fraction = _fraction(before, found, far | unlike, stream)
-        scale = np.where(moments.deviation == 0, 1.0, moments.deviation)
+        scale = moments.deviation
+        if 0.0 in scale.tolist():
+            scale = np.where(scale == 0, 1.0, scale)
         shift = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
         if near_enough(scale / self.target_scale_, shift):
             fitted["_begin"] = OutputUnits(None, None, fraction)
