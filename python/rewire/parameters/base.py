@@ -72,8 +72,6 @@ class Parameter:
         sets False, and no warning comes; what is handed over is learnt all the same.
     learnt : bool
         Whether a backward pass has handed over its gradient, or there was a warning that it has not.
-    rounds : bool
-        Whether products round their operands to bfloat16.
     """
 
     name: str = ""
@@ -84,7 +82,6 @@ class Parameter:
     version: int = 0
     trained: bool = True
     learnt: bool = False
-    rounds: bool = False
 
     def __init__(self, *, decays: bool, rate: float, dtype: str | None) -> None:
         self.decays = boolean("decays", decays)
@@ -103,6 +100,11 @@ class Parameter:
     def built(self) -> bool:
         """Whether it has values: whether its layer stands in a network."""
         raise NotImplementedError
+
+    @property
+    def rounds(self) -> bool:
+        """Whether products round their operands to bfloat16."""
+        return False
 
     @property
     def label(self) -> str:

@@ -202,7 +202,6 @@ class SparseParameter(Parameter):
 
     def _hold(self, store: WeightStore) -> None:
         self.store, self.core = store, store._core
-        self.rounds = self.compute_dtype == "bfloat16"
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name != "core"}
@@ -236,6 +235,10 @@ class SparseParameter(Parameter):
         _core.commit([plan], threads)
 
     # --- products -------------------------------------------------------------------------
+
+    @property
+    def rounds(self) -> bool:
+        return self.compute_dtype == "bfloat16"
 
     def forward(
         self, x: _core.Tiles, y: _core.Tiles, threads: int, *, bias: NDArray[Any] | None = None,
