@@ -9,6 +9,7 @@ import pytest
 import rewire as rw
 from rewire import _core
 from rewire._inputs import as_source
+from rewire.layers import Row
 from rewire.layers.passing import Keep, Pass
 from rewire.losses import Truth
 from rewire.losses.base import KINDS
@@ -246,6 +247,45 @@ def test_dropout_before_and_in_the_pass_of_the_layer_before():
         assert np.array_equal(apart[0], trained(rw.Dropout, rw.Sparse, **options)[0])
     once, apart = trained(rw.Dropout, Looks), trained(Apart, Looks)
     assert np.array_equal(once[1], apart[1]) and (once[1] == 0).mean() > 0.3  # it is dropped before
+
+
+class Doubles(Row):
+    """Runs its layers backward by itself, and doubles the gradient between dropout and what is before it."""
+
+    def backward(self, dy, x, p, need_dx):
+        (flow,) = p.saved(self)
+        for layer, inputs in zip(self.layers[::-1], flow[-2::-1], strict=True):
+            dy = layer.backward(dy, inputs, p, True)
+            if isinstance(layer, rw.Dropout):
+                self.seen = dy.unpack().copy()
+                dy.array()[...] *= 2
+        return dy
+
+
+def test_a_composite_that_runs_its_layers_itself_gets_a_gradient_that_is_dropped():
+    row = Doubles([rw.Sparse(5, 40, density=0.5, activation="tanh"), rw.Dropout(0.5)])
+    net = rw.Sequential([rw.Sparse(4, 5, density=0.9), row, rw.Sparse(40, 3, activation="softmax")])
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=None)
+    trainer.fit(np.ones((16, 4), "f4"), np.arange(16) % 3, epochs=1, batch_size=16, verbose=0)
+    assert row.seen.shape == (16, 40) and 0.4 < np.mean(row.seen == 0) < 0.6
+
+
+@pytest.mark.parametrize("where", ["a layer", "its class", "the dropout"])
+def test_who_puts_a_backward_pass_in_place_of_another_sees_a_gradient_that_is_dropped(where, monkeypatch):
+    layers = [rw.Sparse(5, 40, density=0.5), rw.Dropout(0.5), rw.Sparse(40, 3, activation="softmax")]
+    looked_at = {"a layer": layers[0], "its class": rw.Sparse, "the dropout": layers[1]}[where]
+    own, seen = looked_at.backward, []
+
+    def look(*given):
+        taken = given[-4].unpack().copy()
+        found = own(*given)
+        seen.append(found.unpack().copy() if where == "the dropout" else taken)
+        return found
+
+    trainer = rw.Trainer(rw.Sequential(layers), loss="cross_entropy", rewiring=None)
+    monkeypatch.setattr(looked_at, "backward", look)
+    trainer.fit(np.ones((16, 5), "f4"), np.arange(16) % 3, epochs=1, batch_size=16, verbose=0)
+    assert seen[-1].shape == (16, 40) and 0.4 < np.mean(seen[-1] == 0) < 0.6
 
 
 def test_soft_targets_and_sample_weights():

@@ -210,9 +210,16 @@ MUTANTS = [
     Mutant(
         "dropout-is-left-to-the-layer-before-whatever-that-does",
         "layers/dropout.py",
-        "                and any(kind.backward is of.backward for of in (Sparse, Dense))\n",
+        "            and _function(before.backward) in _LEFT_TO\n",
         "",
         "test_gradients.py::test_dropout_before_and_in_the_pass_of_the_layer_before",
+    ),
+    Mutant(
+        "dropout-is-left-to-the-layer-before-whoever-runs-it",
+        "layers/dropout.py",
+        "if p.onward is None or p.onward[0] is not self:",
+        "if p.onward is None:",
+        "test_gradients.py::test_a_composite_that_runs_its_layers_itself_gets_a_gradient_that_is_dropped",
     ),
     Mutant(
         "a-look-ahead-counts-in-buffers",

@@ -166,9 +166,6 @@ class Layer(HintedArguments, Dependence):
     def precedes(self, layer: Layer) -> None:
         """Learn which layer follows in the row; a layer with weights takes over its :attr:`input_gain`."""
 
-    def follows(self, layer: Layer | None) -> None:
-        """Learn which layer comes before in the row; None for the first."""
-
     def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
         """Learn the place in a network.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import number
 from rewire.layers.affine import Affine, identity
-from rewire.layers.base import Layer, register_layer
+from rewire.layers.base import register_layer
 from rewire.layers.dense import Dense
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
@@ -40,20 +40,9 @@ class Dropout(Elementwise):
     """
 
     may_end = False
-    _left = False  # is the backward pass left to the layer before, which goes over the gradient anyway?
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, low=0.0, high=1.0, open_high=True)
-
-    def follows(self, layer: Layer | None) -> None:
-        self._left = False
-        if isinstance(layer, WeightLayer):
-            kind = type(layer)
-            self._left = (
-                type(self).backward is Dropout.backward
-                and any(kind.backward is of.backward for of in (Sparse, Dense))
-                and kind._derive is WeightLayer._derive
-            )
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if not p.training or self.p == 0.0:
@@ -65,11 +54,23 @@ class Dropout(Elementwise):
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if need_dx and p.training and self.p > 0.0:
             drop = self.p, self.network_seed, self.index, p.step, p.first_sample
-            if self._left:
+            if self._is_left(p):
                 p.to_drop = drop
             else:
                 p.drop(dy, drop)
         return dy if need_dx else None
+
+    def _is_left(self, p: Pass) -> bool:
+        """Whether the layer before drops the gradient, which goes over it anyway, and nobody looks at it."""
+        if p.onward is None or p.onward[0] is not self:
+            return False
+        before = p.onward[1]
+        return (
+            isinstance(before, WeightLayer)
+            and _function(self.backward) is _BACKWARD
+            and _function(before.backward) in _LEFT_TO
+            and _function(before._derive) is _DERIVE
+        )
 
     def kept_values(self, *, linear: bool) -> int:
         return self.n_out if self.p > 0.0 else 0
@@ -79,3 +80,12 @@ class Dropout(Elementwise):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         return []  # values that are dropped are so in any unit
+
+
+def _function(method: Callable[..., object]) -> object:
+    """The function of a class that a method is; None for what somebody has put in its place in an object."""
+    return getattr(method, "__func__", None)
+
+
+# As they are here, also where somebody puts others in their place in a class later.
+_BACKWARD, _LEFT_TO, _DERIVE = Dropout.backward, (Sparse.backward, Dense.backward), WeightLayer._derive

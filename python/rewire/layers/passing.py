@@ -296,14 +296,17 @@ class Pass:
         a layer may write into tiles that another one has taken, as one of somebody's may.
     layer : Layer or None
         The one that runs, as far as layers in a row and branches say so.
+    onward : (Layer, Layer) or None
+        The one that runs backward, and the one that gets its gradient as it is: where layers in a row are
+        run by rewire itself. Whoever runs them on his own may look at what is handed on, and change it.
     to_drop : Drop or None
         What the layer that gets the gradient next has to put it through, with what it does itself.
     """
 
     __slots__ = (
         "_handed", "_learner", "_rounded", "_saved", "_users", "epoch", "first_sample", "keeping", "layer",
-        "linear", "probing", "reports", "rounds_once", "step", "threads", "to_drop", "training", "watched",
-        "ws",
+        "linear", "onward", "probing", "reports", "rounds_once", "step", "threads", "to_drop", "training",
+        "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -338,6 +341,7 @@ class Pass:
     def learner(self, learner: Learner | None) -> None:
         self._learner = learner
         self._handed: dict[str, int] = {}  # how often each parameter's gradient was handed over
+        self.onward: tuple[Numbered, Numbered] | None = None
         self.to_drop: Drop | None = None
 
     @property

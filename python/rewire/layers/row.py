@@ -69,7 +69,6 @@ def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
                 f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
                 f"got {layer.n_in!r} and {layer.n_out!r}: its connect() is wrong"
             )
-        layer.follows(layers[i - 1] if i else None)
         if i and layer.input_gain != 1.0:
             layers[i - 1].precedes(layer)
         if layer.connects or layer.n_out != width or own:
@@ -126,6 +125,7 @@ def backward_through(
     gradient, outer = dy, p.layer
     for at in range(len(layers) - 1, max(first, 0) - 1, -1):
         needed, p.layer = at > first, layers[at]
+        p.onward = (layers[at], layers[at - 1]) if needed and at else None
         found = layers[at].backward(gradient, flow[at], p, needed)
         if found is None:
             if needed:
