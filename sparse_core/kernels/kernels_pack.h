@@ -174,15 +174,18 @@ RW_KERNEL void RW_E(turn_in)(char *const *sample, int32_t m, int32_t n, RW_T *to
 }
 
 /* Ask for features [i, i + n) of some samples, before they are converted: rows of a batch are drawn at
- * random, and no hardware foresees the next one. */
+ * random, and no hardware foresees the next one. Not where a line has few of them: to ask for each takes
+ * more than it saves. */
 RW_INLINE void RW_E(fetch_samples)(const rw_user_rows *in, char *const *sample, int32_t m, int32_t i,
                                    int32_t n)
 {
-    ptrdiff_t stride = in->column_stride, step = stride > RW_LINE ? stride : RW_LINE;
+    const ptrdiff_t stride = in->column_stride;
+    if (stride <= 0 || stride > (ptrdiff_t)sizeof(float))
+        return;
     for (int32_t b = 0; b < m; b++) {
-        uintptr_t at = (uintptr_t)sample[b] + (uintptr_t)(i * stride);
-        for (ptrdiff_t byte = 0; byte < n * stride; byte += step)
-            RW_PREFETCH((const void *)(at + (uintptr_t)byte));
+        const char *at = sample[b] + i * stride;
+        for (ptrdiff_t byte = 0; byte < n * stride; byte += RW_LINE)
+            RW_PREFETCH(at + byte);
     }
 }
 
