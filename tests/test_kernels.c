@@ -74,6 +74,7 @@ int main(int argc, char **argv)
     RUN(test_dropout_rate);
     RUN(test_dropout_keeps_the_mean);
     RUN(test_dropout_mask_is_one_mask);
+    RUN(test_dropout_derivative_and_sums_in_one_pass);
     RUN(test_dropout_of_a_batch_in_parts);
 
     RUN(test_corrections_by_age);
