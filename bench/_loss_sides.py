@@ -2,8 +2,8 @@
 
 A step is one of `Trainer.fit`; what is timed of it is what it does beside its forward pass and its backward
 pass with the optimizer's step: packing inputs, targets, loss, metric. Of a step on images it is what it does
-beside its products: dropout, derivatives, biases and Python too. It needs nothing that older versions do not
-have, so that two versions can take turns.
+beside its products: dropout, derivatives, biases and Python too; of a small one, of which Python takes most,
+all of it. It needs nothing that older versions do not have, so that two versions can take turns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import numpy as np
 
 DENSITY, BATCH = 0.03, 1024
 LABELS, ROWS, POSITIVES = 670_091, 8, 5
-PIXELS, HIDDEN, IMAGES = 784, 1000, 128
+SHAPES = {  # pixels, neurons of each of three layers, images, and enough steps of an epoch to hide its begin
+    "images": (784, 1000, 128, 120),
+    "small": (64, 16, 16, 400),
+}
 PRODUCTS = ("forward", "backward_input", "backward_update")
 
 
@@ -49,17 +52,17 @@ class Beside:
 
 
 def steps_of(kind: str, tiny: bool) -> int:
-    """Steps of an epoch: on images so many that what its begin takes is lost among them."""
-    return 120 if kind == "images" and not tiny else 2
+    """Steps of an epoch."""
+    return SHAPES[kind][-1] if kind in SHAPES and not tiny else 2
 
 
 def rewire_step(threads: int, kind: str, tiny: bool = False) -> dict[str, Any]:
-    """``mse``: 2048-2048-2048, batch 1024. ``labels``: 670,091 outputs. ``images``: see `_images`."""
+    """``mse``: 2048-2048-2048, batch 1024. ``labels``: 670,091 outputs. Those of `SHAPES`: see `_images`."""
     import rewire as rw
 
     rng = np.random.default_rng(0)
-    if kind == "images":
-        return {"beside": _images(rng, threads, steps_of(kind, tiny))}
+    if kind in SHAPES:
+        return {"beside": _images(rng, threads, kind, steps_of(kind, tiny))}
     if kind == "mse":
         n, batch = (64, 32) if tiny else (2048, BATCH)
         layers = [
@@ -83,23 +86,26 @@ def rewire_step(threads: int, kind: str, tiny: bool = False) -> dict[str, Any]:
     return {"beside": Beside(trainer, X, y, batch, network, ("forward", "backward"))}
 
 
-def _images(rng: np.random.Generator, threads: int, steps: int) -> Beside:
+def _images(rng: np.random.Generator, threads: int, kind: str, steps: int) -> Beside:
     """A network as for Fashion-MNIST, on bytes half of which are 0."""
     import rewire as rw
     from rewire import _core
 
+    pixels, hidden, batch, _ = SHAPES[kind]
+    few = {"density": 0.5} if kind == "small" else {"epsilon": 20}
     layers: list[Any] = []
-    for n_in in (PIXELS, HIDDEN, HIDDEN):
-        layers.append(rw.Sparse(n_in, HIDDEN, epsilon=20, activation=rw.AllReLU(0.6), group=4))
+    for n_in in (pixels, hidden, hidden):
+        layers.append(rw.Sparse(n_in, hidden, **few, activation=rw.AllReLU(0.6), group=4))
         layers.append(rw.Dropout(0.3))
-    layers.append(rw.Sparse(HIDDEN, 10, epsilon=20, activation="softmax"))
-    X = rng.integers(0, 256, (steps * IMAGES, PIXELS), dtype=np.uint8)
+    layers.append(rw.Sparse(hidden, 10, **few, activation="softmax"))
+    X = rng.integers(0, 256, (steps * batch, pixels), dtype=np.uint8)
     X *= rng.integers(0, 2, X.shape, dtype=np.uint8)
     trainer = rw.Trainer(
         rw.Sequential(layers, seed=0), loss="cross_entropy", optimizer=rw.SGD(lr=0.01, momentum=0.9),
         rewiring=rw.SET(0.3), standardize=True, threads=threads,
     )  # fmt: skip
-    return Beside(trainer, X, rng.integers(0, 10, len(X)), IMAGES, _core, PRODUCTS)
+    names = () if kind == "small" else PRODUCTS
+    return Beside(trainer, X, rng.integers(0, 10, len(X)), batch, _core, names)
 
 
 def rewire_loss(threads: int, kind: str, targets: str, n: int, batch: int) -> dict[str, Any]:

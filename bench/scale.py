@@ -18,6 +18,8 @@ LUNG = {30_000: 0.8, 300_000: 12.0, 600_000: 25.0}  # S9: width -> seconds an ep
 RUNS = ((3_000, 1), (30_000, 1), (30_000, 4), (300_000, 1), (300_000, 4), (600_000, 1))  # width, group
 GIANT = {"width": 16_700_000, "fan_in": 10, "batch": 2, "steps": 4}
 GIB = 2**30
+SIZES = (1_000, 10_000, 100_000, 300_000, 1_000_000)  # neurons of the layer that grows
+SMALL = 100_000  # neurons, below which an epoch has several steps: its begin takes as long as one of a few
 NEAR = "neurons, near sources"  # what grows, where sources lie side by side
 
 
@@ -136,10 +138,10 @@ def growth(report: Report) -> None:
     args = report.arguments
     base = {"neurons": 10_000, "links a neuron": 30, "batch": 32}
     sweeps = {
-        "neurons": (1_000, 10_000, 100_000, 1_000_000),
+        "neurons": SIZES,
         "links a neuron": (10, 30, 100, 300),
         "batch": (1, 2, 8, 32, 128, 512),
-        NEAR: (1_000, 10_000, 100_000, 1_000_000),
+        NEAR: SIZES,
     }
     if args.tiny:
         base, sweeps = {"neurons": 200, "links a neuron": 5, "batch": 4}, {"batch": (1, 4)}
@@ -147,7 +149,9 @@ def growth(report: Report) -> None:
     def one(shape: dict[str, int], near: bool, seconds: float) -> dict[str, Figure]:
         n, batch = shape["neurons"], shape["batch"]
         rng = np.random.default_rng(0)
-        x, y = rng.standard_normal((batch, 100), dtype=np.float32), rng.integers(0, 10, batch)
+        steps = max(1, SMALL // n)
+        samples = steps * batch
+        x, y = rng.standard_normal((samples, 100), dtype=np.float32), rng.integers(0, 10, samples)
         links = shape["links a neuron"]
         where = {"links": links * n, "connectivity": SmallWorld(0.0)} if near else {"fan_in": links}
         layers = [rw.Sparse(100, n, fan_in=10), rw.Sparse(n, n, **where)]
@@ -163,7 +167,7 @@ def growth(report: Report) -> None:
                 lambda k, t=trainer: t.fit(x, y, epochs=k, batch_size=batch, verbose=0)
             )
         result = measure(contestants, budget=seconds)
-        return {name: result.figure(name).scaled(1e9 / net.nnz / batch) for name in contestants}
+        return {name: result.figure(name).scaled(1e9 / net.nnz / samples) for name in contestants}
 
     table = report.table(
         "How a step's cost grows: ns per connection and sample, forward, backward and update with momentum",
