@@ -210,7 +210,7 @@ MUTANTS = [
     Mutant(
         "dropout-is-left-to-the-layer-before-whatever-that-does",
         "layers/dropout.py",
-        "            and _function(before.backward) in _LEFT_TO\n",
+        '            and getattr(before.backward, "__func__", None) in _LEFT_TO\n',
         "",
         "test_gradients.py::test_dropout_before_and_in_the_pass_of_the_layer_before",
     ),

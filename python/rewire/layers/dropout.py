@@ -65,11 +65,12 @@ class Dropout(Elementwise):
         if p.onward is None or p.onward[0] is not self:
             return False
         before = p.onward[1]
+        # What somebody has put in the place of a method, in an object, is no method of its class.
         return (
             isinstance(before, WeightLayer)
-            and _function(self.backward) is _BACKWARD
-            and _function(before.backward) in _LEFT_TO
-            and _function(before._derive) is _DERIVE
+            and getattr(self.backward, "__func__", None) is _BACKWARD
+            and getattr(before.backward, "__func__", None) in _LEFT_TO
+            and getattr(before._derive, "__func__", None) is _DERIVE
         )
 
     def kept_values(self, *, linear: bool) -> int:
@@ -80,11 +81,6 @@ class Dropout(Elementwise):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         return []  # values that are dropped are so in any unit
-
-
-def _function(method: Callable[..., object]) -> object:
-    """The function of a class that a method is; None for what somebody has put in its place in an object."""
-    return getattr(method, "__func__", None)
 
 
 # As they are here, also where somebody puts others in their place in a class later.
