@@ -97,6 +97,9 @@ static void place_block(const void *arg, int64_t b)
 
 /* --- which stay ---------------------------------------------------------------------- */
 
+/* What a count hardly ever exceeds. */
+static double deviated(double count) { return count + 4 * sqrt(count) + 1; }
+
 /* From a sample of the groups: how many slots there will be, and a floor for `slots` of them, which is 0
  * if it says nothing. */
 static void look_at_sample(merging *m, int64_t slots)
@@ -116,19 +119,18 @@ static void look_at_sample(merging *m, int64_t slots)
         clear_sums(m, t, here);
     }
     double there = (double)all * ((double)n / (double)rw_max64(in, 1));
-    m->expected = rw_min64(all, (int64_t)(there + 4 * sqrt(there)) + 1);
+    m->expected = rw_min64(all, (int64_t)deviated(there));
     if (slots == RW_MERGE_ALL)
         return;
-    double wanted = (double)n * (double)slots / fmax(there, 1.0);
-    wanted += 4 * sqrt(wanted) + 1; /* deviations of a count */
+    double wanted = deviated((double)n * (double)slots / fmax(there, 1.0));
     int64_t above = 0;
     for (int bin = SCORE_BINS - 1; bin > 0 && !m->floor; bin--) {
         above += bins[bin];
         if ((double)above >= wanted)
             m->floor = score_bin_begin(m, bin - 1);
     }
-    if (m->floor)
-        m->expected = rw_min64(m->expected, rw_with_slack(slots));
+    if (m->floor) /* counted in the sample, so with its deviation */
+        m->expected = rw_min64(m->expected, (int64_t)(there * deviated((double)above) / (double)n));
     m->drops = m->plain && m->floor && 4 * n > 3 * in; /* few have several stores */
 }
 
@@ -216,10 +218,11 @@ static rw_status find_last(merging *m, int64_t slots)
 static rw_status keep_best(merging *m, int64_t slots)
 {
     rw_status st = find_last(m, slots);
+    if (st)
+        return st;
     for (int32_t g = 0; g < m->n_groups; g++)
         m->ties[g] = INT32_MAX;
-    if (!st)
-        st = each_merge_block(m, close_up_block);
+    st = each_merge_block(m, close_up_block);
     if (st)
         return st;
     int64_t rest = slots;
@@ -233,12 +236,17 @@ static rw_status keep_best(merging *m, int64_t slots)
         m->ties[g] = stay;
         rest -= stay;
     }
-    if (surplus)
-        st = each_merge_block(m, close_up_block);
-    int64_t packed = rw_packed_slots(slots, m->n_groups);
-    if (!st && m->out->top > packed + packed / RW_WASTE_PART)
-        st = rw_store_compact(m->out);
-    return st;
+    return surplus ? each_merge_block(m, close_up_block) : RW_OK;
+}
+
+/* Give back what the result does not need: by a copy if windows keep more than a tenth of what was
+ * closed up in them, or if the memory of small arrays, which cannot be cut, was laid out for more. */
+static rw_status give_back(rw_store *out)
+{
+    rw_arena_trim(out, out->top);
+    int64_t packed = rw_packed_slots(out->slots, out->n_groups);
+    int64_t room = rw_max64(out->source_room, out->field[RW_WEIGHT].room);
+    return room > packed + packed / RW_WASTE_PART ? rw_store_compact(out) : RW_OK;
 }
 
 /* --- the whole -------------------------------------------------------------------------- */
@@ -411,12 +419,13 @@ rw_status rw_store_merge(const rw_store *const *from, int32_t k, rw_blend how, i
     for (int t = 0; t < m.threads && m.of; t++)
         m.out->digest += m.of[t].digest;
     merging_end(&m);
+    if (!st)
+        st = give_back(m.out);
     if (st) {
         rw_store_free(m.out);
         return st;
     }
     m.out->generation++;
-    rw_arena_trim(m.out, m.out->top);
     *out = m.out;
     return RW_OK;
 }

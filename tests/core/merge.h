@@ -163,17 +163,32 @@ static void test_a_floor_that_is_too_high(void)
     CHECK(rw_mem_live == 0);
 }
 
-/* So few groups that no sample tells a floor: all slots get windows, and few of them stay. */
+/* What store.h promises of its arrays: with a floor, and where so few groups tell none that all slots
+ * get windows; where the system can cut the memory of both arrays, of one, and of none. */
 static void test_a_merge_takes_what_it_keeps(void)
 {
-    rw_store *s = odd_store(40, 30000, 2, RW_F32, 0), *out = NULL;
-    rw_store *from[1] = { s };
-    int64_t slots = s->slots / 10;
-    CHECK_STATUS(rw_store_merge((const rw_store *const *)from, 1, RW_BLEND_SUM, slots, &ALONE, &out), RW_OK);
-    CHECK(is_merge(out, from, 1, RW_BLEND_SUM, slots));
-    CHECK(out->top <= rw_packed_slots(slots, out->n_groups) * (RW_WASTE_PART + 1) / RW_WASTE_PART);
-    rw_store_free(out);
-    rw_store_free(s);
+    static const struct { int32_t n_out, n_in, group; rw_dtype dtype; } SIZES[] = {
+        { 40, 30000, 2, RW_F32 }, { 500, 1000, 1, RW_F32 }, { 1000, 500, 1, RW_F32 }, { 640, 4000, 8, RW_F64 },
+    };
+    static const int32_t THREADS[] = { 1, 2, 8 };
+    random_state = 33;
+    for (int i = 0; i < 4; i++) {
+        rw_store *s = odd_store(SIZES[i].n_out, SIZES[i].n_in, SIZES[i].group, SIZES[i].dtype, 0);
+        rw_store *from[1] = { s };
+        int64_t slots = s->slots / (i ? 4 : 10);
+        int64_t most = rw_packed_slots(slots, s->n_groups) * (RW_WASTE_PART + 1) / RW_WASTE_PART;
+        for (int t = 0; t < 3; t++) {
+            rw_run threads = { THREADS[t], NULL, NULL };
+            rw_store *out = NULL;
+            CHECK_STATUS(rw_store_merge((const rw_store *const *)from, 1, RW_BLEND_SUM, slots, &threads, &out),
+                         RW_OK);
+            CHECK(out->source_room <= most && out->field[RW_WEIGHT].room <= most);
+            CHECK(is_sound(out) && out->slots == slots);
+            CHECK(t || i > 1 || is_merge(out, from, 1, RW_BLEND_SUM, slots));
+            rw_store_free(out);
+        }
+        rw_store_free(s);
+    }
     CHECK(rw_mem_live == 0);
 }
 

@@ -431,8 +431,8 @@ MUTANTS = [
     Mutant(
         "merge-keeps-room-for-all",
         "store/merge.c",
-        "m->out->top > packed + packed / RW_WASTE_PART",
-        "m->out->top < packed / RW_WASTE_PART",
+        "return room > packed + packed / RW_WASTE_PART ?",
+        "return room < packed / RW_WASTE_PART ?",
         "test_a_merge_takes_what_it_keeps",
     ),
     Mutant(
