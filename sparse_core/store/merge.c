@@ -174,7 +174,8 @@ static void close_up_block(const void *arg, int64_t b)
     const merging *m = arg;
     uint64_t gone = 0;
     for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++)
-        gone += close_up(m, g);
+        if (m->ties[g] != CLOSED_UP)
+            gone += close_up(m, g);
     m->of[rw_thread_index()].digest -= gone;
 }
 
@@ -232,9 +233,10 @@ static rw_status keep_best(merging *m, int64_t slots)
     bool surplus = false;
     for (int32_t g = 0; g < m->n_groups; g++) {
         int32_t stay = (int32_t)rw_min64(m->ties[g], rest);
-        surplus |= stay < m->ties[g];
-        m->ties[g] = stay;
         rest -= stay;
+        bool more = stay < m->ties[g];
+        m->ties[g] = more ? stay : CLOSED_UP;
+        surplus |= more;
     }
     return surplus ? each_merge_block(m, close_up_block) : RW_OK;
 }

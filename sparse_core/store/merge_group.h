@@ -25,7 +25,8 @@ enum {
     SEEN_MOST = 16384,   /* places for sources that were seen: half a first-level cache */
     SEEN_A_LINK = 64,    /* for each link, so that hardly any share one */
     STAMP_FIRST = 2,     /* what a group begins with in such a place: even; one more is seen twice */
-    STAMP_END = 256
+    STAMP_END = 256,
+    CLOSED_UP = -1       /* of `ties`: this group has what stays */
 };
 #define SCORE_BIN_BASE ((uint64_t)(1023 - 40) << 52)
 #define FLOAT_BIN_BASE ((uint64_t)(127 - 40) << 23)
@@ -75,7 +76,8 @@ typedef struct {
     char *round_weight;
     int64_t expected;     /* slots that there will be above the floor, more or less */
     uint64_t last;        /* the score of the last one that stays          */
-    int32_t *ties;        /* n_groups: of that score, how many may stay, and then how many were there */
+    int32_t *ties;        /* n_groups: of that score, how many may stay, and then how many were there;
+                             or CLOSED_UP                                   */
     rw_store *out;        /* what lies above the floor, and in the end what stays */
 } merging;
 

@@ -408,6 +408,13 @@ MUTANTS = [
         "test_merges_by_definition",
     ),
     Mutant(
+        "merge-closes-up-no-ties",
+        "store/merge.c",
+        "m->ties[g] = more ? stay : CLOSED_UP;",
+        "m->ties[g] = more && stay ? stay : CLOSED_UP;",
+        "test_merges_by_definition",
+    ),
+    Mutant(
         "merge-drops-the-last-of-an-odd-run",
         "store/merge_group.h",
         "for (int64_t i = quarter; i < n - middle - quarter; i++)",
