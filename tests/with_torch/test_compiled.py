@@ -144,6 +144,48 @@ def test_a_jacobian_is_one_backward_pass(monkeypatch):
     assert len(passes) == 2
     assert torch.equal(of_one, one.to_dense()) and torch.equal(of_each, of_one.expand(4, -1, -1))
 
+    def run(bias, x):
+        return torch.func.functional_call(one, {"bias": bias}, (x,))
+
+    of_bias, of_x = torch.func.jacrev(run, argnums=(0, 1))(one.bias.detach(), x[0])
+    assert len(passes) == 3
+    assert torch.equal(of_bias, torch.eye(*of_bias.shape, dtype=x.dtype)) and torch.equal(of_x, of_one)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_mapped_gradients_have_the_bits_of_each(dtype):
+    """Of inputs and biases, which are made all at once, and of weights."""
+    one, x = layer().to(dtype), samples(5, 70, 9).to(dtype)
+    leaves = {name: leaf.detach() for name, leaf in one.named_parameters()}
+
+    def loss(leaves, x):
+        return torch.func.functional_call(one, leaves, (x,)).square().sum()
+
+    found, of_x = torch.vmap(torch.func.grad(loss, argnums=(0, 1)), in_dims=(None, 0))(leaves, x)
+    for i in range(5):
+        wanted, wanted_x = torch.func.grad(loss, argnums=(0, 1))(leaves, x[i])
+        assert torch.equal(of_x[i], wanted_x)
+        assert torch.equal(found["bias"][i], wanted["bias"])
+        assert torch.equal(found["weight"][i], wanted["weight"])
+
+
+def test_vmap_over_nothing():
+    """No samples, and no models: gradients and outputs have the shapes that they have of some."""
+    one = layer()
+    leaves = {name: leaf.detach() for name, leaf in one.named_parameters()}
+
+    def loss(leaves, x):
+        return torch.func.functional_call(one, leaves, (x,)).square().sum()
+
+    found, of_x = torch.vmap(torch.func.grad(loss, argnums=(0, 1)), in_dims=(None, 0))(leaves, samples(0, 9))
+    assert of_x.shape == (0, 9) and {n: leaf.shape[1:] for n, leaf in found.items()} == {
+        name: leaf.shape for name, leaf in leaves.items()
+    }
+    none = {name: leaf.new_empty(0, *leaf.shape) for name, leaf in leaves.items()}
+    x = samples(4, 9)
+    outputs = torch.vmap(lambda own: torch.func.functional_call(one, own, (x,)))(none)
+    assert outputs.shape == (0, 4, one.out_features)
+
 
 def test_gradients_by_sample():
     """`torch.func` over a layer: the gradient of every sample by itself."""

@@ -309,6 +309,13 @@ def link_gradient(
     return found
 
 
+def bias_gradient(dy: _core.Tiles, threads: int) -> NDArray[Any]:
+    """db, shape (n_out,): the sum of dy over samples."""
+    found = np.empty((dy.n + 7) // 8 * 8, dy.dtype)
+    _core.bias_gradient(dy, found, threads)
+    return found[: dy.n]
+
+
 def gradients(
     store: _core.Store, x: Held | None, dy: Held, threads: int, *, inputs: bool, bias: bool, bf16: bool
 ) -> tuple[Held | None, NDArray[Any] | None, NDArray[Any] | None]:
@@ -320,7 +327,5 @@ def gradients(
     if x is not None:
         dw = link_gradient(store, x.tiles, dy.tiles, threads, bf16)
     if bias:
-        db = np.empty((store.n_out + 7) // 8 * 8, store.dtype)
-        _core.bias_gradient(dy.tiles, db, threads)
-        db = db[: store.n_out]
+        db = bias_gradient(dy.tiles, threads)
     return dx, dw, db

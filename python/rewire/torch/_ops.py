@@ -13,7 +13,7 @@ operands that were multiplied.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import library
@@ -161,6 +161,7 @@ def linear_backward(
     """Gradients for the inputs (if there are weights), the links (if there are inputs), and the biases.
 
     What is not asked for is empty. ``first``: this is the backward pass itself, not one of higher order.
+    For biases alone the links say nothing, and ``out_features`` may be those of several layers.
     """
     _on_cpu("inputs and parameters", dy, x, weight)
     _check("dy", dy, out_features, weight if x is None else x)
@@ -169,9 +170,13 @@ def linear_backward(
     if not samples:
         none = [dy.new_zeros(shape) for shape in shapes]
         return none[0], none[1], none[2]
+    rows = _rows(dy, out_features, dtype)
+    if x is None and weight is None:  # no links are needed
+        threads = _kernels.threads_for(torch.get_num_threads(), rows.size)
+        sums = _kernels.bias_gradient(_kernels.packed(rows, threads).tiles, threads)
+        return dy.new_empty(0), dy.new_empty(0), torch.from_numpy(sums).to(dy.dtype)
     structure = structure_of(indptr, sources, in_features, out_features, group)
     threads = _kernels.threads_for(torch.get_num_threads(), samples * sources.numel() * group)
-    rows = _rows(dy, out_features, dtype)
     with structure.lock:
         store = structure.store(NAMES[dtype])
         if weight is not None:
@@ -290,6 +295,9 @@ class _Linear(torch.autograd.Function):
         _same_links(in_dims[3:])
         if in_dims[1] is None and in_dims[2] is None:
             return sparse_linear(x.movedim(in_dims[0], 0), weight, bias, *links), 0
+        if not info.batch_size:
+            one = x if in_dims[0] is None else x.sum(in_dims[0])
+            return x.new_zeros(0, *one.shape[:-1], links[3]), 0
         each = [_taken((x, weight, bias), in_dims[:3], i) for i in range(info.batch_size)]
         return torch.stack([sparse_linear(*own, *links) for own in each]), 0
 
@@ -353,19 +361,36 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, dy: Any, x: Any, weight: Any, *rest: Any) -> tuple[Any, Any]:
-        """Gradients for inputs of one layer all at once; what sums over samples, one pass after the other."""
+        """Those for inputs of one layer and for biases all at once; for links, one pass after the other."""
         _same_links(in_dims[3:])
         *links, bias, first, bf16 = rest
-        dx = None
-        if weight is not None and in_dims[2] is None and in_dims[0] is not None:
-            dx = _gradients(dy.movedim(in_dims[0], 0), None, weight, *links, False, False, bf16)[0]
-            if x is None and not bias:
-                return (dx, dx.new_empty(0), dx.new_empty(0)), (0, None, None)
-            weight = weight if x is None else None
-        each = [_taken((dy, x, weight), in_dims[:3], i) for i in range(info.batch_size)]
-        found = [_gradients(*own, *links, bias, first, bf16) for own in each]
-        by_inputs, *others = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return (by_inputs if dx is None else dx, *others), (0, 0, 0)
+        n = info.batch_size
+        dy = dy.expand(n, *dy.shape) if in_dims[0] is None else dy.movedim(in_dims[0], 0)
+        if not n:
+            _, sources, n_in, n_out, group = links
+            shapes = _shapes(dy.sum(0), x, weight, sources, n_in, n_out, group, bias)
+            return tuple(dy.new_zeros(0, *shape) for shape in shapes), (0, 0, 0)
+        found, dims = [dy.new_empty(0)] * 3, cast("list[int | None]", [None] * 3)
+        if bias:
+            found[2], dims[2] = _bias_gradients(dy, links, bf16), 0
+        if weight is not None and in_dims[2] is None:
+            found[0], dims[0] = _gradients(dy, None, weight, *links, False, False, bf16)[0], 0
+            weight = None
+        if x is not None or weight is not None:
+            each = [_taken((dy, x, weight), (0, *in_dims[1:3]), i) for i in range(n)]
+            passes = zip(*(_gradients(*own, *links, False, first, bf16) for own in each), strict=True)
+            for i, (asked, parts) in enumerate(zip((weight, x, None), passes, strict=True)):
+                if asked is not None:
+                    found[i], dims[i] = torch.stack(parts), 0
+        return tuple(found), tuple(dims)
+
+
+def _bias_gradients(dy: torch.Tensor, links: Any, bf16: bool) -> torch.Tensor:
+    """Those of stacked ``dy``, made as if they were of one layer with so many times the outputs."""
+    *rest, n_out, group = links
+    n, samples = len(dy), math.prod(dy.shape[1:-1])
+    beside = dy.reshape(n, samples, n_out).movedim(0, 1).reshape(samples, n * n_out)
+    return _gradients(beside, None, None, *rest, n * n_out, group, True, False, bf16)[2].view(n, n_out)
 
 
 def _sum(*parts: torch.Tensor | None) -> torch.Tensor:
