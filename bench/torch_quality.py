@@ -24,13 +24,14 @@ from typing import Any
 from _apart import apart
 from _networks_readme import above
 from _report import Report, numbers, parser, results, settle
-from _text_runs import SIDES, Sizes
+from _text_runs import SIDES, Sizes, text_facts
 from _trials import Ledger
 
 RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
 DENSE = "dense"
 CHOSEN_AT = 0.5  # the length at which rates are chosen, in times of `--seconds`
 TURNS = 15
+Runs = dict[str, dict[str, list[dict[str, Any]]]]  # of every side, by length
 TINY = Sizes(width=16, depth=1, length=16, batch=2, rewirings=1)
 
 
@@ -58,6 +59,18 @@ class Study:
             self.lengths, self.seeds = (2,), 1
         until = math.inf if args.full or self.tiny else time.monotonic() + args.budget
         self.ledger = Ledger(results() / "torch_quality.jsonl", until)
+        self.text = self._same_text()
+
+    def _same_text(self) -> dict[str, Any]:
+        """What the ledger's runs have read, kept once in it: SystemExit if this Python has another text."""
+        here = text_facts()
+        kept = self.ledger.get("text") or self.ledger.keep("text", here)
+        if kept["sha256"] != here["sha256"]:
+            raise SystemExit(
+                f"{self.ledger.file} has runs on another text, that of Python {kept['python']} and not of "
+                f"{here['python']}: set REWIRE_BENCH_RESULTS to another folder"
+            )
+        return kept
 
     def made(self, function: str, **facts: Any) -> dict[str, Any] | None:
         """What came of a run, now or before; None where it failed or the time is over."""
@@ -93,9 +106,9 @@ class Study:
                     by_rate[f"{rate:g}"] = run["loss"]
         return found
 
-    def tested(self, paces: dict[str, Any], rates: dict[str, float]) -> dict[str, dict[str, list[float]]]:
-        """Test losses of every side at every length, seed by seed: what is there can be compared."""
-        found: dict[str, dict[str, list[float]]] = {side: {} for side in rates}
+    def tested(self, paces: dict[str, Any], rates: dict[str, float]) -> Runs:
+        """Runs of every side at every length, seed by seed: what is there can be compared."""
+        found: Runs = {side: {} for side in rates}
         for seed in range(self.seeds):
             for length in sorted(self.lengths):
                 for side, rate in rates.items():
@@ -105,8 +118,16 @@ class Study:
                     )  # fmt: skip
                     if run is not None:
                         loss = math.inf if run["loss"] is None else run["loss"]
-                        found[side].setdefault(f"{length:g}", []).append(loss)
+                        found[side].setdefault(f"{length:g}", []).append({**run, "loss": loss})
         return found
+
+
+def each(runs: Runs, fact: str) -> dict[str, dict[str, list[float]]]:
+    """A fact of every run."""
+    return {
+        side: {length: [run[fact] for run in made] for length, made in by_length.items()}
+        for side, by_length in runs.items()
+    }
 
 
 def said(values: list[float]) -> str:
@@ -116,8 +137,9 @@ def said(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f}{spread} ({each})" if values else "not run"
 
 
-def show(report: Report, study: Study, paces: dict[str, Any], scores: Any, rates: Any, tested: Any) -> None:
+def show(report: Report, study: Study, paces: dict[str, Any], scores: Any, rates: Any, runs: Runs) -> None:
     """The tables, and a picture."""
+    tested, spent = (each(runs, fact) for fact in ("loss", "cpu_seconds"))
     facts_of = ["width", "parameters", "ms a step", "ms a rewiring", "rate", "validation loss by rate"]
     table = report.table("Sides", ["side", *facts_of])
     for side, pace in paces.items():
@@ -129,11 +151,12 @@ def show(report: Report, study: Study, paces: dict[str, Any], scores: Any, rates
         table.row(side, *facts, f"{rates[side]:g}" if side in rates else "-", by_rate)
     seconds = [f"{length * study.seconds:g} s" for length in study.lengths]
     table = report.table("Test loss, nats a character", ["side", *seconds])
-    for side, by_length in tested.items():
+    for side in tested:
         cells = []
         for length in study.lengths:
-            values = by_length.get(f"{length:g}", [])
-            cells.append(f"{said(values)}; {study.steps(paces[side], length):,} steps")
+            values, seconds_of = (of[side].get(f"{length:g}", []) for of in (tested, spent))
+            took = f", {statistics.median(seconds_of):.1f} s" if seconds_of else ""
+            cells.append(f"{said(values)}; {study.steps(paces[side], length):,} steps{took}")
         table.row(side, *cells)
     table = report.table("Test loss less that of the dense side, seed by seed", ["side", *seconds])
     for side, by_length in tested.items():
@@ -168,15 +191,22 @@ def main(argv: list[str] | None = None) -> None:
         finite = {rate: loss for rate, loss in by_rate.items() if loss is not None}
         if finite and len(by_rate) == len(study.rates):
             rates[side] = float(min(finite, key=lambda rate: finite[rate]))
-    tested = study.tested(paces, rates)
-    show(report, study, paces, scores, rates, tested)
+    runs = study.tested(paces, rates)
+    show(report, study, paces, scores, rates, runs)
     report.cells = {
-        "paces": paces, "validation": scores, "rates": rates, "test": tested, "sizes": study.sizes,
+        "paces": paces, "validation": scores, "rates": rates, "test": each(runs, "loss"),
+        "cpu_seconds": each(runs, "cpu_seconds"), "sizes": study.sizes, "text": study.text,
     }  # fmt: skip
     report.note(
         "A loss is a mean over seeds +- their deviation, in brackets every seed; rates were chosen by runs "
         f"of {CHOSEN_AT * study.seconds:g} s from one seed. A difference has its standard error; below 0 is "
-        "better."
+        "better. Seconds at the head of a column are what steps and rewirings were measured to take; those "
+        "in a cell are the median of what its runs took, other work on the machine included."
+    )
+    text = study.text
+    report.note(
+        f"The text is of Python {text['python']}: {text['training']:,} characters to train on, "
+        f"{text['test']:,} to test on, SHA-256 {text['sha256'][:16]}."
     )
     ends = [side for side, rate in rates.items() if rate in (study.rates[0], study.rates[-1])]
     if ends and len(study.rates) > 1:

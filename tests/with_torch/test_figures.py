@@ -55,8 +55,13 @@ def test_losses_over_time(scripts, tmp_path, monkeypatch):
         assert made == [None] + ["validation"] * len(runs.SIDES) + ["test"] * len(runs.SIDES)
     cells = json.loads((tmp_path / "torch_quality.json").read_text())["cells"]
     assert {*cells["test"]} == {*runs.SIDES} and len({str(loss) for loss in cells["test"].values()}) > 3
+    assert all(seconds > 0 for by_length in cells["cpu_seconds"].values() for seconds in by_length["2"])
     weights = {side: pace["parameters"] for side, pace in cells["paces"].items()}
     assert weights["dense, as many weights"] <= weights["sparse, static"] < weights["dense"]
+    other = runs.text_facts() | {"sha256": "another"}
+    monkeypatch.setattr(script, "text_facts", lambda: other)
+    with pytest.raises(SystemExit, match="another text"):
+        script.main(["--tiny"])
 
 
 def test_nobody_is_tested_on_what_was_read(scripts):
@@ -64,6 +69,11 @@ def test_nobody_is_tested_on_what_was_read(scripts):
     (train, judged), (all_but_last, last) = text.parts("validation"), text.parts("test")
     assert torch.equal(torch.cat([train, judged]), all_but_last)
     assert torch.equal(torch.cat([all_but_last, last]), text.data)
+    for read, unseen in ((train, judged), (all_but_last, last)):
+        known = {paragraph.strip() for paragraph in text.said(read).split("\n\n")}
+        asked = [paragraph.strip() for paragraph in text.said(unseen).split("\n\n")]
+        twice = sum(len(paragraph) for paragraph in asked if paragraph in known)
+        assert len(asked) > 100 and twice < 0.01 * len(unseen)
 
 
 @pytest.mark.soak
