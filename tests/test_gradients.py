@@ -177,7 +177,7 @@ def test_layers_and_activations(kind, hidden):
 
 
 def test_an_activation_says_what_its_derivative_reads():
-    with pytest.raises(TypeError, match="needs_input"):
+    with pytest.raises(TypeError, match="needs_z"):
         rw.activations.Bound("tanh")
     assert {a.bind(1).code for a in HIDDEN} == {
         "linear", "relu", "leaky", "sigmoid", "tanh", "thresholded", "gelu", "gelu_tanh", "silu",

@@ -28,13 +28,13 @@ GAIN_GELU, GAIN_SILU = 1.468011, 1.558760  # see Activation.gain
 class Bound:
     """An activation in the core's terms.
 
-    ``needs_input`` has no default: where the derivative cannot be told from the output and this says False,
-    a layer keeps no input for backward and learns from wrong gradients without a word.
+    ``needs_z`` has no default: where the derivative cannot be told from the output and this says False,
+    a layer keeps no z for backward and learns from wrong gradients without a word.
     """
 
     code: str  # a key of `_ACTS` in the binding: "linear", "relu", "leaky" and so on
     slope: float = 0.0  # of "leaky"; of "thresholded" the threshold
-    needs_input: bool = field(kw_only=True)  # whether `activate_back` reads z of `activate`, not its output y
+    needs_z: bool = field(kw_only=True)  # whether `activate_back` reads z of `activate`, not its output y
 
     @property
     def switch(self) -> tuple[float, float] | None:
@@ -94,7 +94,7 @@ class Activation:
 
 def _leaky(slope: float) -> Bound:
     """With a slope <= 0 the sign of the output does not tell the side of 0 that the input was on."""
-    return Bound("leaky", slope, needs_input=slope <= 0.0)
+    return Bound("leaky", slope, needs_z=slope <= 0.0)
 
 
 class Linear(Activation):
@@ -103,7 +103,7 @@ class Linear(Activation):
     name: ClassVar[str] = "linear"
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("linear", needs_input=False)
+        return Bound("linear", needs_z=False)
 
 
 class ReLU(Activation):
@@ -112,7 +112,7 @@ class ReLU(Activation):
     name: ClassVar[str] = "relu"
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("relu", needs_input=False)
+        return Bound("relu", needs_z=False)
 
     @property
     def gain(self) -> float:
@@ -210,7 +210,7 @@ class ThresholdedReLU(Activation):
         object.__setattr__(self, "theta", number("theta", self.theta, low=0.0))
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("thresholded", self.theta, needs_input=False)
+        return Bound("thresholded", self.theta, needs_z=False)
 
     @property
     def gain(self) -> float:
@@ -251,7 +251,7 @@ class GELU(Activation):
         choice("approximate", self.approximate, ("none", "tanh"))
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("gelu" if self.approximate == "none" else "gelu_tanh", needs_input=True)
+        return Bound("gelu" if self.approximate == "none" else "gelu_tanh", needs_z=True)
 
     @property
     def gain(self) -> float:
@@ -270,7 +270,7 @@ class SiLU(Activation):
     name: ClassVar[str] = "silu"
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("silu", needs_input=True)
+        return Bound("silu", needs_z=True)
 
     @property
     def gain(self) -> float:
@@ -283,7 +283,7 @@ class Sigmoid(Activation):
     name: ClassVar[str] = "sigmoid"
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("sigmoid", needs_input=False)
+        return Bound("sigmoid", needs_z=False)
 
 
 class Tanh(Activation):
@@ -292,7 +292,7 @@ class Tanh(Activation):
     name: ClassVar[str] = "tanh"
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("tanh", needs_input=False)
+        return Bound("tanh", needs_z=False)
 
     @property
     def gain(self) -> float:
@@ -308,7 +308,7 @@ class Softmax(Activation):
     def bind(self, depth: int | None) -> Bound:
         if depth is not None:
             raise ValueError(f"activation must not be softmax on a hidden layer (hidden layer {depth})")
-        return Bound("linear", needs_input=False)  # the loss or the network applies softmax
+        return Bound("linear", needs_z=False)  # the loss or the network applies softmax
 
 
 KINDS = Registry("activation", Activation, "a dict or an Activation")

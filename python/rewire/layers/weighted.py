@@ -101,16 +101,16 @@ class WeightLayer(Layer):
     # --- shared halves of forward and backward ------------------------------------------
 
     def _output(self, x: _core.Tiles, p: Pass) -> tuple[str, float, _core.Tiles, _core.Tiles | None]:
-        """Activation and slope; tiles for the outputs, and for what f is taken of where backward wants it."""
+        """Activation and slope; tiles for the outputs, and for what `activate` leaves for backward."""
         ws, bound, n_out, linear = p.ws, self.bound, self.n_out, p.linear is self
         code, slope = ("linear", 0.0) if linear else (bound.code, bound.slope)
         if not p.keeping:
             return code, slope, ws.other(n_out, x), None
-        z = ws.tiles((self.index, "z"), n_out) if bound.needs_input and not linear else None
+        z = ws.tiles((self.index, "z"), n_out) if bound.needs_z and not linear else None
         return code, slope, ws.tiles((self.index, "y"), n_out), z
 
     def kept_values(self, *, linear: bool) -> int:
-        return self.n_out * (2 if self.bound.needs_input and not linear else 1)
+        return self.n_out * (2 if self.bound.needs_z and not linear else 1)
 
     def _derive(self, dy: _core.Tiles, p: Pass) -> None:
         """``dy``, the gradient for the outputs, becomes that for W x + b; that for b is handed over.
@@ -120,7 +120,7 @@ class WeightLayer(Layer):
         bound, back = self.bound, None
         drop, p.to_drop = p.to_drop, None
         if bound.code != "linear" and p.linear is not self:
-            kept = p.ws.tiles((self.index, "z" if bound.needs_input else "y"), self.n_out)
+            kept = p.ws.tiles((self.index, "z" if bound.needs_z else "y"), self.n_out)
             back = bound.code, bound.slope, kept
         if self.bias_parameter is not None:
             p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p, back, drop)

@@ -245,7 +245,7 @@ class SparseParameter(Parameter):
         activation: str = "linear", slope: float = 0.0, z: _core.Tiles | None = None,
         scratch: _core.Scratch | None = None,
     ) -> None:  # fmt: skip
-        """y = f(W x + bias), by sample; ``z`` receives what f is taken of.
+        """y = f(W x + bias), by sample; ``z`` receives f' of GELU and SiLU, else what f is taken of.
 
         Parameters
         ----------

@@ -289,7 +289,7 @@ def forward(
     slope: float = 0.0,
     z: _core.Tiles | None = None,
 ) -> None:
-    """y = f(x W' + bias), with padded biases; ``z`` receives what f is taken of."""
+    """y = f(x W' + bias), with padded biases; ``z`` as in `SparseParameter.forward`."""
     _core.forward(store, x, bias, code, slope, y, z, threads, bf16, _scratch.rounding)
     _scratch.bounded()
 

@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
     code: str
     slope: float
-    inner: bool  # whether its derivative is that of its input, not of its output
+    needs_z: bool  # as in `Bound`
     function: Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -167,7 +167,7 @@ class Linear(Step):
     def forward(self, run: Pass, x: Held, given: Values) -> Held:
         structure, kind, weight = self.structure, self.kind, given[self.first]
         y = taken(x, structure.n_out)
-        z = taken(y) if kind.inner and run.learns else None
+        z = taken(y) if kind.needs_z and run.learns else None
         with structure.lock:
             store, self.mark = structure.filled(run.dtype, weight)
             bias = structure.padded(run.dtype, given[self.first + 1])
@@ -231,7 +231,7 @@ class Activation(Step):
 
     def forward(self, run: Pass, x: Held, given: Values) -> Held:
         y, kind = run.own(x), self.kind
-        z = taken(y) if kind.inner and run.learns else None
+        z = taken(y) if kind.needs_z and run.learns else None
         _core.activate(None, kind.code, kind.slope, y.tiles, None if z is None else z.tiles, run.threads)
         if run.learns:
             self.inner = run.keep(y if z is None else z)
