@@ -27,7 +27,7 @@ from _report import Report, numbers, parser, results, settle
 from _text_runs import SIDES, Sizes, text_facts
 from _trials import Ledger
 
-RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+RATES = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008)
 DENSE = "dense"
 CHOSEN_AT = 0.5  # the length at which rates are chosen, in times of `--seconds`
 TURNS = 15
