@@ -12,13 +12,19 @@
 
 /* --- activations ----------------------------------------------------------- */
 
-/* Whole rows were computed, padding included: make samples [live, tile) zero again. */
+/* Whole rows were computed, padding included: make samples [live, tile) zero again. Where there is room
+ * for a register the last one overlaps: compilers would call memset for every row. */
 RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
 {
-    if (live < tile)
-        for (int32_t i = 0; i < n; i++, y += tile)
-            for (int32_t b = live; b < tile; b++)
-                y[b] = 0;
+    for (int32_t i = 0; i < n && live < tile; i++, y += tile) {
+        int32_t b = live;
+        if (tile - live >= RW_WIDE_LANES)
+            RW_V(store)(y + tile - RW_WIDE_LANES, RW_V(zero)());
+        for (; b + RW_WIDE_LANES <= tile; b += RW_WIDE_LANES)
+            RW_V(store)(y + b, RW_V(zero)());
+        for (; b < tile && tile - live < RW_WIDE_LANES; b++)
+            y[b] = 0;
+    }
 }
 
 /* libm in the working precision; what is asked of no library is in kernels_exp.h. */
