@@ -17,6 +17,8 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
 #define RW_VEC f32x16
 #define RW_LANES 16
 #define RW_REGS 32
+#define RW_HALF f32x8
+#define RW_H(name) RW_CAT(f32x8, name)
 #include "kernels/kernels_body.h"
 
 #define RW_VEC f32x8
@@ -73,6 +75,8 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
 #define RW_VEC f64x8
 #define RW_LANES 8
 #define RW_REGS 32
+#define RW_HALF f64x4
+#define RW_H(name) RW_CAT(f64x4, name)
 #include "kernels/kernels_body.h"
 
 #define RW_VEC f64x4

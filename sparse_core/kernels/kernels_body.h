@@ -91,17 +91,19 @@ RW_INLINE void RW_V(fetch_weights)(const rw_rows *s, int32_t g, int32_t at, int3
 RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t len,
                                       const rw_panel *p, bool far, const RW_T *x, size_t in_step,
                                       const RW_T *bias, RW_T *y, size_t out_step, int32_t tile,
-                                      const int rows, const int regs, const int more)
+                                      const int rows, const int regs, const int more,
+                                      const bool half)
 {
     const int all = regs + more;
-    RW_VEC acc[16];
+    RW_VEC acc[24];
     RW_UNROLL
     for (int r = 0; r < rows; r++) {
         RW_VEC first = bias ? RW_V(set1)(bias[r]) : RW_V(zero)();
         RW_T *to = y + (size_t)r * (size_t)tile;
         RW_UNROLL
         for (int i = 0; i < all; i++)
-            acc[r * all + i] = p->more ? RW_V(load)(RW_REGISTER(to, to + out_step, i)) : first;
+            acc[r * all + i] =
+                p->more ? RW_V(load_part)(RW_REGISTER(to, to + out_step, i), RW_IN_PART(i)) : first;
     }
     for (int32_t end = p->end; k < len && source[k] < end; k++) {
         const RW_T *from = x + (size_t)source[k] * (size_t)tile;
@@ -113,13 +115,13 @@ RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int3
         RW_VEC in[16];
         RW_UNROLL
         for (int i = 0; i < all; i++)
-            in[i] = RW_V(load)(RW_REGISTER(from, from + in_step, i));
+            in[i] = RW_V(load_part)(RW_REGISTER(from, from + in_step, i), RW_IN_PART(i));
         RW_UNROLL
         for (int r = 0; r < rows; r++) {
             RW_VEC weight = RW_V(set1)(w[(size_t)k * (size_t)rows + (size_t)r]);
             RW_UNROLL
             for (int i = 0; i < all; i++)
-                acc[r * all + i] = RW_V(fma)(weight, in[i], acc[r * all + i]);
+                acc[r * all + i] = RW_V(fma_part)(weight, in[i], acc[r * all + i], RW_IN_PART(i));
         }
     }
     RW_UNROLL
@@ -127,7 +129,7 @@ RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int3
         RW_T *to = y + (size_t)r * (size_t)tile;
         RW_UNROLL
         for (int i = 0; i < all; i++)
-            RW_V(store)(RW_REGISTER(to, to + out_step, i), acc[r * all + i]);
+            RW_V(store_part)(RW_REGISTER(to, to + out_step, i), acc[r * all + i], RW_IN_PART(i));
     }
     return k;
 }
@@ -227,9 +229,9 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
             RW_V(fetch_weights)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
 #define RW_FORWARD_BLOCK                                                                           \
     *at = RW_V(forward_block)(source, w, first, len, p, far, x + c, in_step - (size_t)c, b, out + c, \
-                              out_step - (size_t)c, tile, rows, regs, more)
+                              out_step - (size_t)c, tile, rows, regs, more, half)
         if (rest)
-            RW_BLOCKS_AND_REST(strip->rest, RW_FORWARD_BLOCK);
+            RW_BLOCKS_AND_REST(most, RW_FORWARD_BLOCK);
         else
             RW_BLOCKS(most, RW_FORWARD_BLOCK);
     }
@@ -243,28 +245,22 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
             RW_V(forward_rows)(w, g0, g1, p, s, bias, RW_FULL, RW_FULL, group, most, false);    \
         else                                                                                    \
             RW_V(forward_rows)(w, g0, g1, p, s, bias, s->tile, s->cols, group, most, false);    \
+    }                                                                                           \
+    RW_OUTLINE void RW_V(forward_rest_##group)(const rw_rows *w, int32_t g0, int32_t g1,        \
+                                               const rw_panel *p, const rw_strip *s,            \
+                                               const void *bias)                                \
+    {                                                                                           \
+        RW_V(forward_rows)(w, g0, g1, p, s, bias, RW_FULL, RW_FULL, group, most, true);         \
     }
 RW_FORWARD_OF(1, RW_REGS_1)
 RW_FORWARD_OF(2, RW_REGS_2)
 RW_FORWARD_OF(4, RW_REGS_4)
 RW_FORWARD_OF(8, RW_REGS_8)
 
-RW_OUTLINE void RW_V(forward_rest)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                                   const rw_strip *s, const void *bias)
-{
-    RW_V(forward_rows)(w, g0, g1, p, s, bias, RW_FULL, RW_FULL, 1, RW_REGS_1, true);
-}
-
 RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                              const rw_strip *s, const void *bias)
 {
-    switch (RW_SERVES(w, s)) {
-    case 0: RW_V(forward_rest)(w, g0, g1, p, s, bias); break;
-    case 1: RW_V(forward_1)(w, g0, g1, p, s, bias); break;
-    case 2: RW_V(forward_2)(w, g0, g1, p, s, bias); break;
-    case 4: RW_V(forward_4)(w, g0, g1, p, s, bias); break;
-    default: RW_V(forward_8)(w, g0, g1, p, s, bias); break;
-    }
+    RW_SERVE(forward, w->group, s, (w, g0, g1, p, s, bias));
 }
 
 /* --- forward, one sample ---------------------------------------------------- */
@@ -333,16 +329,16 @@ RW_KERNEL void RW_V(forward_one)(const rw_rows *s, int32_t g0, int32_t g1, const
 RW_INLINE int32_t RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t len,
                                       int32_t end, bool far, const RW_T *dy, size_t in_step,
                                       RW_T *dx, size_t out_step, int32_t tile, const int rows,
-                                      const int regs, const int more)
+                                      const int regs, const int more, const bool half)
 {
     const int all = regs + more;
-    RW_VEC in[16];
+    RW_VEC in[24];
     RW_UNROLL
     for (int r = 0; r < rows; r++) {
         const RW_T *from = dy + (size_t)r * (size_t)tile;
         RW_UNROLL
         for (int i = 0; i < all; i++)
-            in[r * all + i] = RW_V(load)(RW_REGISTER(from, from + in_step, i));
+            in[r * all + i] = RW_V(load_part)(RW_REGISTER(from, from + in_step, i), RW_IN_PART(i));
     }
     for (; k < len && source[k] < end; k++) {
         RW_T *to = dx + (size_t)source[k] * (size_t)tile;
@@ -351,7 +347,7 @@ RW_INLINE int32_t RW_V(scatter_block)(const int32_t *source, const RW_T *w, int3
             if (more)
                 RW_V(fetch)(dx + out_step, source[k + RW_AHEAD], tile, more * RW_LANES);
         }
-        if (more) { /* one sum at a time: there are registers for no more beside dy */
+        if (more && RW_REGS < 32) { /* one sum at a time: there are registers for no more beside dy */
             RW_UNROLL
             for (int i = 0; i < all; i++) {
                 RW_VEC sum = RW_V(load)(RW_REGISTER(to, to + out_step, i));
@@ -365,18 +361,18 @@ RW_INLINE int32_t RW_V(scatter_block)(const int32_t *source, const RW_T *w, int3
         }
         RW_VEC acc[8];
         RW_UNROLL
-        for (int i = 0; i < regs; i++)
-            acc[i] = RW_V(load)(to + i * RW_LANES);
+        for (int i = 0; i < all; i++)
+            acc[i] = RW_V(load_part)(RW_REGISTER(to, to + out_step, i), RW_IN_PART(i));
         RW_UNROLL
         for (int r = 0; r < rows; r++) {
             RW_VEC weight = RW_V(set1)(w[(size_t)k * (size_t)rows + (size_t)r]);
             RW_UNROLL
-            for (int i = 0; i < regs; i++)
-                acc[i] = RW_V(fma)(weight, in[r * regs + i], acc[i]);
+            for (int i = 0; i < all; i++)
+                acc[i] = RW_V(fma_part)(weight, in[r * all + i], acc[i], RW_IN_PART(i));
         }
         RW_UNROLL
-        for (int i = 0; i < regs; i++)
-            RW_V(store)(to + i * RW_LANES, acc[i]);
+        for (int i = 0; i < all; i++)
+            RW_V(store_part)(RW_REGISTER(to, to + out_step, i), acc[i], RW_IN_PART(i));
     }
     return k;
 }
@@ -447,9 +443,9 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
             RW_V(fetch_weights)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
 #define RW_SCATTER_BLOCK                                                                         \
     *at = RW_V(scatter_block)(source, w, first, len, p->end, far, from + c, in_step - (size_t)c, \
-                              dx + c, out_step - (size_t)c, tile, rows, regs, more)
+                              dx + c, out_step - (size_t)c, tile, rows, regs, more, half)
         if (rest)
-            RW_BLOCKS_AND_REST(strip->rest, RW_SCATTER_BLOCK);
+            RW_BLOCKS_AND_REST(most, RW_SCATTER_BLOCK);
         else
             RW_BLOCKS(most, RW_SCATTER_BLOCK);
     }
@@ -463,31 +459,38 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
             RW_V(scatter_rows)(w, g0, g1, p, s, RW_FULL, RW_FULL, group, most, false);         \
         else                                                                                   \
             RW_V(scatter_rows)(w, g0, g1, p, s, s->tile, s->cols, group, most, false);         \
+    }                                                                                          \
+    RW_OUTLINE void RW_V(scatter_rest_##group)(const rw_rows *w, int32_t g0, int32_t g1,       \
+                                               const rw_panel *p, const rw_strip *s)           \
+    {                                                                                          \
+        RW_V(scatter_rows)(w, g0, g1, p, s, RW_FULL, RW_FULL, group, most, true);              \
     }
 RW_SCATTER_OF(1, RW_REGS_1)
 RW_SCATTER_OF(2, RW_REGS_2)
 RW_SCATTER_OF(4, RW_REGS_4)
 RW_SCATTER_OF(8, RW_REGS_8)
 
-RW_OUTLINE void RW_V(scatter_rest)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                                   const rw_strip *s)
-{
-    RW_V(scatter_rows)(w, g0, g1, p, s, RW_FULL, RW_FULL, 1, RW_REGS_1, true);
-}
-
 RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                                 const rw_strip *s)
 {
-    switch (RW_SERVES(w, s)) {
-    case 0: RW_V(scatter_rest)(w, g0, g1, p, s); break;
-    case 1: RW_V(scatter_1)(w, g0, g1, p, s); break;
-    case 2: RW_V(scatter_2)(w, g0, g1, p, s); break;
-    case 4: RW_V(scatter_4)(w, g0, g1, p, s); break;
-    default: RW_V(scatter_8)(w, g0, g1, p, s); break;
-    }
+    RW_SERVE(scatter, w->group, s, (w, g0, g1, p, s));
 }
 
 /* --- dW -------------------------------------------------------------------- */
+
+/* Lanes added up, of eight sums at a time where there are as many. */
+#define RW_GRADIENTS(OF, sums)                                                                 \
+    do {                                                                                       \
+        if (slots * rows % 8 == 0) {                                                           \
+            RW_UNROLL                                                                          \
+            for (int i = 0; i < slots * rows; i += 8)                                          \
+                OF(sum8)((sums) + i, grad + i, s->add);                                        \
+        } else {                                                                               \
+            RW_UNROLL                                                                          \
+            for (int i = 0; i < slots * rows; i++)                                             \
+                grad[i] = s->add ? grad[i] + OF(sum)((sums)[i]) : OF(sum)((sums)[i]);          \
+        }                                                                                      \
+    } while (0)
 
 /* `slots` slots of `rows` rows at once, over all samples of a span: slots * rows
  * is a multiple of 8, or slots is 1. */
@@ -497,6 +500,7 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
     RW_VEC acc[16];
     const RW_T *x = s->x, *from[8];
     size_t tile = (size_t)s->tile;
+    int32_t last = s->cols / RW_LANES * RW_LANES; /* of the last tile, in whole registers */
     RW_UNROLL
     for (int i = 0; i < slots * rows; i++)
         acc[i] = RW_V(zero)();
@@ -504,7 +508,7 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
     for (int k = 0; k < slots; k++)
         from[k] = x + (size_t)source[k] * tile;
     for (int32_t t = 0; t < s->n_tiles; t++) {
-        size_t at = (size_t)t * s->x_step, cols = (size_t)(t + 1 < s->n_tiles ? s->tile : s->cols);
+        size_t at = (size_t)t * s->x_step, cols = (size_t)(t + 1 < s->n_tiles ? s->tile : last);
         const RW_T *outs = dy + (size_t)t * s->dy_step;
         for (size_t c = 0; c < cols; c += RW_LANES) {
             RW_VEC out[8];
@@ -520,15 +524,27 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
             }
         }
     }
-    if (slots * rows % 8 == 0) {
+#ifdef RW_HALF
+    if (last < s->cols) { /* the lower lanes take half a register more, on the way to the first halving */
+        size_t end = (size_t)(s->n_tiles - 1) * s->dy_step + (size_t)last;
+        size_t at = (size_t)(s->n_tiles - 1) * s->x_step + (size_t)last;
+        RW_HALF out[8], sum[16];
         RW_UNROLL
-        for (int i = 0; i < slots * rows; i += 8)
-            RW_V(sum8)(acc + i, grad + i, s->add);
-    } else {
+        for (int r = 0; r < rows; r++)
+            out[r] = RW_H(load)(dy + end + (size_t)r * tile);
         RW_UNROLL
-        for (int i = 0; i < slots * rows; i++)
-            grad[i] = s->add ? grad[i] + RW_V(sum)(acc[i]) : RW_V(sum)(acc[i]);
+        for (int k = 0; k < slots; k++) {
+            RW_HALF in = RW_H(load)(from[k] + at);
+            RW_UNROLL
+            for (int i = k * rows; i < (k + 1) * rows; i++)
+                sum[i] = RW_H(add)(RW_H(fma)(in, out[i - k * rows], RW_V(low)(acc[i])),
+                                   RW_V(high)(acc[i]));
+        }
+        RW_GRADIENTS(RW_H, sum);
+        return;
     }
+#endif
+    RW_GRADIENTS(RW_V, acc);
 }
 
 /* The samples of the next slots: asked for while these are computed. */
@@ -536,7 +552,7 @@ RW_INLINE void RW_V(fetch_span)(const int32_t *source, const rw_span *s, const i
 {
     for (int32_t t = 0; t < s->n_tiles; t++)
         for (int k = 0; k < slots; k++)
-            for (int32_t c = 0; c < s->tile; c += RW_LINE / (int)sizeof(RW_T))
+            for (int32_t c = 0; c < (t + 1 < s->n_tiles ? s->tile : s->cols); c += RW_LINE / (int)sizeof(RW_T))
                 RW_V(fetch)((const RW_T *)s->x + (size_t)t * s->x_step + c, source[k], s->tile, 1);
 }
 
@@ -628,13 +644,20 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #undef RW_SCATTER_BLOCK
 #undef RW_SCATTER_OF
 #undef RW_DW_OF
+#undef RW_GRADIENTS
 #undef RW_BLOCKS
 #undef RW_BLOCKS_OF
 #undef RW_BLOCKS_AND_REST
 #undef RW_WITH_REST
-#undef RW_SERVES
+#undef RW_SERVE
+#undef RW_SERVE_OF
 #undef RW_REGISTER
+#undef RW_IN_PART
 #undef RW_REST
+#undef RW_REST_OF_GROUP
+#undef RW_STEP
+#undef RW_HALF
+#undef RW_H
 #undef RW_REGS_1
 #undef RW_REGS_2
 #undef RW_REGS_4

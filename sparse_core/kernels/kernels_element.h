@@ -621,7 +621,7 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #define RW_TABLE_ENTRIES                                                                           \
     .dtype = RW_DTYPE, .operands = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,            \
     .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,                                              \
-    .rest = RW_V(rest),                                                                            \
+    .rest = RW_V(rest), .rest_of_group = RW_V(rest_of_group), .step = RW_V(step),                  \
     .forward = RW_E(forward), .links_by_source = RW_E(links_by_source),                            \
     .matrix_by_source = RW_E(matrix_by_source), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),\
     .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),      \

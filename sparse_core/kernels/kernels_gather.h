@@ -3,7 +3,8 @@
 
 RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int32_t j,
                                   const RW_T *dy, size_t in_step, RW_T *dx, size_t out_step,
-                                  int32_t tile, const int rows, const int regs, const int more)
+                                  int32_t tile, const int rows, const int regs, const int more,
+                                  const bool half)
 {
     RW_VEC acc[16];
     RW_UNROLL
@@ -21,15 +22,15 @@ RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int
                 from += tile; /* of from + r * tile gcc would compute every address anew */
             RW_UNROLL
             for (int i = 0; i < regs + more; i++) {
-                RW_VEC in = RW_V(load)(RW_REGISTER(from, from + in_step, i));
-                acc[i] = RW_V(fma)(weight, in, acc[i]);
+                RW_VEC in = RW_V(load_part)(RW_REGISTER(from, from + in_step, i), RW_IN_PART(i));
+                acc[i] = RW_V(fma_part)(weight, in, acc[i], RW_IN_PART(i));
             }
         }
     }
     RW_T *to = dx + (size_t)j * (size_t)tile;
     RW_UNROLL
     for (int i = 0; i < regs + more; i++)
-        RW_V(store)(RW_REGISTER(to, to + out_step, i), acc[i]);
+        RW_V(store_part)(RW_REGISTER(to, to + out_step, i), acc[i], RW_IN_PART(i));
 }
 
 RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int32_t j0,
@@ -41,10 +42,10 @@ RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int3
     size_t in_step = strip->in_step, out_step = strip->out_step;
 #define RW_GATHER_BLOCK                                                                          \
     RW_V(gather_block)(s, mirror, j, dy + c, in_step - (size_t)c, dx + c, out_step - (size_t)c,  \
-                       tile, rows, regs, more)
+                       tile, rows, regs, more, half)
     for (int32_t j = j0; j < j1; j++)
         if (rest)
-            RW_BLOCKS_AND_REST(strip->rest, RW_GATHER_BLOCK);
+            RW_BLOCKS_AND_REST(RW_REGS_1, RW_GATHER_BLOCK);
         else
             RW_BLOCKS(RW_REGS_1, RW_GATHER_BLOCK);
 }
@@ -57,28 +58,21 @@ RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int3
             RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, rows, false);            \
         else                                                                                   \
             RW_V(gather_rows)(w, mirror, j0, j1, s, s->tile, s->cols, rows, false);            \
+    }                                                                                          \
+    RW_OUTLINE void RW_V(gather_rest_##rows)(const rw_rows *w, const rw_mirror *mirror,        \
+                                             int32_t j0, int32_t j1, const rw_strip *s)        \
+    {                                                                                          \
+        RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, rows, true);                 \
     }
 RW_GATHER_OF(1)
 RW_GATHER_OF(2)
 RW_GATHER_OF(4)
 RW_GATHER_OF(8)
 
-RW_OUTLINE void RW_V(gather_rest)(const rw_rows *w, const rw_mirror *mirror, int32_t j0,
-                                  int32_t j1, const rw_strip *s)
-{
-    RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, 1, true);
-}
-
 RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
                                const rw_strip *s)
 {
-    switch (RW_SERVES(w, s)) {
-    case 0: RW_V(gather_rest)(w, mirror, j0, j1, s); break;
-    case 1: RW_V(gather_1)(w, mirror, j0, j1, s); break;
-    case 2: RW_V(gather_2)(w, mirror, j0, j1, s); break;
-    case 4: RW_V(gather_4)(w, mirror, j0, j1, s); break;
-    default: RW_V(gather_8)(w, mirror, j0, j1, s); break;
-    }
+    RW_SERVE(gather, w->group, s, (w, mirror, j0, j1, s));
 }
 
 #undef RW_GATHER_BLOCK

@@ -22,18 +22,21 @@ RW_INLINE f64x8 f64x8_add(f64x8 a, f64x8 b) { return _mm512_add_pd(a, b); }
 RW_INLINE f32x16 f32x16_sqrt(f32x16 a) { return _mm512_sqrt_ps(a); }
 RW_INLINE f64x8 f64x8_sqrt(f64x8 a) { return _mm512_sqrt_pd(a); }
 
+/* Halves of a register, and a register whose upper half is anything. */
+RW_INLINE f32x8 f32x16_low(f32x16 a) { return _mm512_castps512_ps256(a); }
+RW_INLINE f64x4 f64x8_low(f64x8 a) { return _mm512_castpd512_pd256(a); }
+RW_INLINE f64x4 f64x8_high(f64x8 a) { return _mm512_extractf64x4_pd(a, 1); }
+RW_INLINE f32x8 f32x16_high(f32x16 a)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
+}
+RW_INLINE f32x16 f32x16_widen(f32x8 a) { return _mm512_castps256_ps512(a); }
+RW_INLINE f64x8 f64x8_widen(f64x4 a) { return _mm512_castpd256_pd512(a); }
+
 /* The first halving goes through half registers: cheaper than merging two
  * registers where a 512-bit operation occupies two 256-bit units. */
-RW_INLINE f32x8 f32x16_fold(f32x16 a)
-{
-    __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(a), 1);
-    return _mm256_add_ps(_mm512_castps512_ps256(a), _mm256_castpd_ps(high));
-}
-
-RW_INLINE f64x4 f64x8_fold(f64x8 a)
-{
-    return _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
-}
+RW_INLINE f32x8 f32x16_fold(f32x16 a) { return _mm256_add_ps(f32x16_low(a), f32x16_high(a)); }
+RW_INLINE f64x4 f64x8_fold(f64x8 a) { return _mm256_add_pd(f64x8_low(a), f64x8_high(a)); }
 
 RW_INLINE float f32x16_sum(f32x16 a) { return f32x8_sum(f32x16_fold(a)); }
 RW_INLINE double f64x8_sum(f64x8 a) { return f64x4_sum(f64x8_fold(a)); }

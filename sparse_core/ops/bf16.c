@@ -19,7 +19,8 @@ static rw_kernels narrow_kernels(const rw_kernels *k)
     narrow.dx_scatter = k->bf16->dx_scatter;
     narrow.dw = k->bf16->dw;
     narrow.lanes = RW_BF16_BLOCK;
-    narrow.rest = 0;
+    narrow.step = RW_BF16_BLOCK;
+    narrow.rest = narrow.rest_of_group = 0;
     return narrow;
 }
 

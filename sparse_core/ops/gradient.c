@@ -37,7 +37,7 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
     dw_op d = { .x = x, .dy = dy, .stop = stop };
-    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(x), &k->tuning->dw, 1, work);
+    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), &k->tuning->dw, 1, work);
     return d;
 }
 
@@ -77,7 +77,7 @@ static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
             .x_step = (size_t)x->rows * (size_t)x->tile,
             .dy_step = (size_t)dy->rows * (size_t)dy->tile,
             .n_tiles = (int32_t)tiles, .tile = x->tile,
-            .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = add || tile > 0
+            .cols = rw_product_cols(d->o.op.k, x, tile + tiles - 1), .add = add || tile > 0
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
         int64_t work = slots * s->group * tiles * x->tile / d->o.cut.panels;
@@ -156,7 +156,7 @@ int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles
     int64_t longest = 0, beside = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         longest = rw_max64(longest, s->len[g]);
-    if (rw_cut_sources(s, rw_span_bytes(dy), t, &t->dw).panels > 1)
+    if (rw_cut_sources(s, rw_span_bytes(k, dy), t, &t->dw).panels > 1)
         beside = rw_min64(rw_panel_groups(s, t) * (s->slots / s->n_groups) * s->group, t->scratch_most);
     return rw_max64(longest * s->group, rw_max64(beside, t->scratch));
 }

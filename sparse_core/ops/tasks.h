@@ -100,13 +100,20 @@ static inline int32_t rw_tile_cols(const rw_kernels *k, const rw_tiles *t, int64
     return (rw_tile_live(t, tile) + lanes - 1) / lanes * lanes;
 }
 
+/* The same for products, which may go by less. */
+static inline int32_t rw_product_cols(const rw_kernels *k, const rw_tiles *t, int64_t tile)
+{
+    int32_t step = k->step < t->tile ? k->step : t->tile;
+    return (rw_tile_live(t, tile) + step - 1) / step * step;
+}
+
 /* Samples of the last tile that a product takes along with the one before it: none, or all it has. */
 static inline int32_t rw_rest_cols(const rw_kernels *k, const rw_tiles *t, int32_t group)
 {
-    if (group > 1 || t->n_tiles < 2 || t->tile != rw_tile_size(t->batch, t->dtype))
+    if (t->n_tiles < 2 || t->tile != rw_tile_size(t->batch, t->dtype))
         return 0;
-    int32_t cols = rw_tile_cols(k, t, t->n_tiles - 1);
-    return cols <= k->rest ? cols : 0;
+    int32_t cols = rw_product_cols(k, t, t->n_tiles - 1);
+    return cols <= (group > 1 ? k->rest_of_group : k->rest) ? cols : 0;
 }
 
 /* A product's strips: tiles, of which the last may be part of the one before. */
@@ -122,7 +129,7 @@ static inline rw_strip rw_strip_of(const rw_kernels *k, const rw_tiles *in, cons
     return (rw_strip){ .in = rw_tile_at(in, i), .out = rw_tile_at(out, i),
                        .in_step = (size_t)in->rows * (size_t)in->tile,
                        .out_step = (size_t)out->rows * (size_t)out->tile, .tile = in->tile,
-                       .cols = rw_tile_cols(k, in, i), .rest = i == in->n_tiles - 2 ? rest : 0 };
+                       .cols = rw_product_cols(k, in, i), .rest = i == in->n_tiles - 2 ? rest : 0 };
 }
 
 /* The tiles of strip i: [i, this). */
@@ -140,9 +147,10 @@ static inline char *rw_tile_row(const rw_tiles *t, int64_t tile, int32_t row)
 }
 
 /* Bytes of a source's samples in a span: what dW reads again and again. */
-static inline int64_t rw_span_bytes(const rw_tiles *x)
+static inline int64_t rw_span_bytes(const rw_kernels *k, const rw_tiles *x)
 {
-    int64_t samples = rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile));
+    int64_t batch = (x->n_tiles - 1) * x->tile + rw_tile_cols(k, x, x->n_tiles - 1);
+    int64_t samples = rw_min64(batch, rw_max64(RW_SPAN, x->tile));
     return samples * (int64_t)rw_dtype_size(x->dtype);
 }
 
