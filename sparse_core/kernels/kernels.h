@@ -19,7 +19,7 @@
  * Where all places have their gradient taken (outer), one sum takes samples in order.
  *
  * `cols` is how many samples of a tile to compute, and `rest` of the tile behind it: multiples of the
- * lanes, or for products of rw_kernels.step, that cover the live ones (the rest of a tile is zero on
+ * lanes, or for forward and dX of rw_kernels.step, that cover the live ones (the rest of a tile is zero on
  * input; outputs past them are not written). When tile < lanes the kernels use narrower
  * registers, in the same canonical order.
  *
@@ -233,7 +233,7 @@ typedef struct {
     int32_t lanes;     /* of the widest register */
     int32_t panel;     /* sources that `outer` takes beside each other, */
     int32_t outer_rows; /* and rows */
-    int32_t step;       /* of the samples of products: lanes, or half as many */
+    int32_t step;       /* of the samples of forward and dX: lanes, or half as many */
     int32_t rest;       /* samples behind a full tile that products of single rows take along, at most, */
     int32_t rest_of_group; /* and those of groups */
     const rw_tuning *tuning;

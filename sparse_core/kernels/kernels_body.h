@@ -478,20 +478,6 @@ RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const 
 
 /* --- dW -------------------------------------------------------------------- */
 
-/* Lanes added up, of eight sums at a time where there are as many. */
-#define RW_GRADIENTS(OF, sums)                                                                 \
-    do {                                                                                       \
-        if (slots * rows % 8 == 0) {                                                           \
-            RW_UNROLL                                                                          \
-            for (int i = 0; i < slots * rows; i += 8)                                          \
-                OF(sum8)((sums) + i, grad + i, s->add);                                        \
-        } else {                                                                               \
-            RW_UNROLL                                                                          \
-            for (int i = 0; i < slots * rows; i++)                                             \
-                grad[i] = s->add ? grad[i] + OF(sum)((sums)[i]) : OF(sum)((sums)[i]);          \
-        }                                                                                      \
-    } while (0)
-
 /* `slots` slots of `rows` rows at once, over all samples of a span: slots * rows
  * is a multiple of 8, or slots is 1. */
 RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_T *dy, RW_T *grad,
@@ -500,7 +486,6 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
     RW_VEC acc[16];
     const RW_T *x = s->x, *from[8];
     size_t tile = (size_t)s->tile;
-    int32_t last = s->cols / RW_LANES * RW_LANES; /* of the last tile, in whole registers */
     RW_UNROLL
     for (int i = 0; i < slots * rows; i++)
         acc[i] = RW_V(zero)();
@@ -508,7 +493,7 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
     for (int k = 0; k < slots; k++)
         from[k] = x + (size_t)source[k] * tile;
     for (int32_t t = 0; t < s->n_tiles; t++) {
-        size_t at = (size_t)t * s->x_step, cols = (size_t)(t + 1 < s->n_tiles ? s->tile : last);
+        size_t at = (size_t)t * s->x_step, cols = (size_t)(t + 1 < s->n_tiles ? s->tile : s->cols);
         const RW_T *outs = dy + (size_t)t * s->dy_step;
         for (size_t c = 0; c < cols; c += RW_LANES) {
             RW_VEC out[8];
@@ -524,38 +509,24 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
             }
         }
     }
-#ifdef RW_HALF
-    if (last < s->cols) { /* the lower lanes take half a register more, on the way to the first halving */
-        size_t end = (size_t)(s->n_tiles - 1) * s->dy_step + (size_t)last;
-        size_t at = (size_t)(s->n_tiles - 1) * s->x_step + (size_t)last;
-        RW_HALF out[8], sum[16];
+    if (slots * rows % 8 == 0) {
         RW_UNROLL
-        for (int r = 0; r < rows; r++)
-            out[r] = RW_H(load)(dy + end + (size_t)r * tile);
+        for (int i = 0; i < slots * rows; i += 8)
+            RW_V(sum8)(acc + i, grad + i, s->add);
+    } else {
         RW_UNROLL
-        for (int k = 0; k < slots; k++) {
-            RW_HALF in = RW_H(load)(from[k] + at);
-            RW_UNROLL
-            for (int i = k * rows; i < (k + 1) * rows; i++)
-                sum[i] = RW_H(add)(RW_H(fma)(in, out[i - k * rows], RW_V(low)(acc[i])),
-                                   RW_V(high)(acc[i]));
-        }
-        RW_GRADIENTS(RW_H, sum);
-        return;
+        for (int i = 0; i < slots * rows; i++)
+            grad[i] = s->add ? grad[i] + RW_V(sum)(acc[i]) : RW_V(sum)(acc[i]);
     }
-#endif
-    RW_GRADIENTS(RW_V, acc);
 }
 
 /* The samples of the next slots: asked for while these are computed. */
 RW_INLINE void RW_V(fetch_span)(const int32_t *source, const rw_span *s, const int slots)
 {
-    for (int32_t t = 0; t < s->n_tiles; t++) {
-        int32_t cols = t + 1 < s->n_tiles ? s->tile : s->cols;
+    for (int32_t t = 0; t < s->n_tiles; t++)
         for (int k = 0; k < slots; k++)
-            for (int32_t c = 0; c < cols; c += RW_LINE / (int)sizeof(RW_T))
+            for (int32_t c = 0; c < s->tile; c += RW_LINE / (int)sizeof(RW_T))
                 RW_V(fetch)((const RW_T *)s->x + (size_t)t * s->x_step + c, source[k], s->tile, 1);
-    }
 }
 
 RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
@@ -646,7 +617,6 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #undef RW_SCATTER_BLOCK
 #undef RW_SCATTER_OF
 #undef RW_DW_OF
-#undef RW_GRADIENTS
 #undef RW_BLOCKS
 #undef RW_BLOCKS_OF
 #undef RW_BLOCKS_AND_REST

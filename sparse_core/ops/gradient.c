@@ -77,7 +77,7 @@ static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
             .x_step = (size_t)x->rows * (size_t)x->tile,
             .dy_step = (size_t)dy->rows * (size_t)dy->tile,
             .n_tiles = (int32_t)tiles, .tile = x->tile,
-            .cols = rw_product_cols(d->o.op.k, x, tile + tiles - 1), .add = add || tile > 0
+            .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = add || tile > 0
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
         int64_t work = slots * s->group * tiles * x->tile / d->o.cut.panels;

@@ -100,7 +100,7 @@ static inline int32_t rw_tile_cols(const rw_kernels *k, const rw_tiles *t, int64
     return (rw_tile_live(t, tile) + lanes - 1) / lanes * lanes;
 }
 
-/* The same for products, which may go by less. */
+/* The same for forward and dX, which may go by less. */
 static inline int32_t rw_product_cols(const rw_kernels *k, const rw_tiles *t, int64_t tile)
 {
     int32_t step = k->step < t->tile ? k->step : t->tile;
