@@ -522,11 +522,13 @@ def test_units_of_counts_change_and_rates_stay_but_for_their_level():
     model = rw.SparseMLPRegressor(**{**COUNTS, "batch_size": 50}, loss="poisson", dtype="float64")
     model.partial_fit(X, rng.poisson(3.0, 50))
     scale, rates = model.target_scale_, model.predict(X)
-    y = rng.poisson(80.0, 50)
-    model.set_params(learning_rate_init=1e-12).partial_fit(X, y)
+    near, far = rng.geometric(1 / 200, 50), rng.poisson(3000.0, 50)
+    model.set_params(learning_rate_init=1e-12).partial_fit(X, near)  # of a deviation as large as their mean
     assert model.target_scale_ > 10 * scale
-    moved = rates * (1 + 0.5 * (y.mean() / rates.mean() - 1))  # 50 rows came before, as many now
+    moved = rates * (1 + 0.5 * (near.mean() / rates.mean() - 1))  # 50 rows came before, as many now
     np.testing.assert_allclose(model.predict(X), moved, rtol=1e-6)
+    model.partial_fit(X, far)  # more than some deviations from all before, so that their level is all of it
+    np.testing.assert_allclose(model.predict(X), moved * (far.mean() / moved.mean()), rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
