@@ -6,7 +6,7 @@ import numpy as np
 from _measure import measure
 from _report import Report
 
-SHAPES = [(2048, 2048, 0.1), (4000, 500, 0.1), (12288, 3072, 0.03)]
+SHAPES = [(1000, 1000, 0.05), (2048, 2048, 0.1), (4000, 500, 0.1), (12288, 3072, 0.03)]
 GROUPS = (1, 4, 8)
 BESIDE = {512: 128, 1024: 128, 200: 192}
 STEP = ("fwd", "dx", "dw")
