@@ -90,7 +90,8 @@ class Libraries:
 
     def operations(self, function: str, threads: int, **cell: object) -> dict:
         """The operations of one library for a cell; none where it cannot."""
-        if function in self.refused or not any(word in function for word in self._wanted):
+        wanted = function == "rewire" or any(word in function for word in self._wanted)
+        if function in self.refused or not wanted:
             return {}
         key = function, threads
         if key not in self._sides:
@@ -605,7 +606,9 @@ def run(report: Report) -> dict[Cell, dict]:
 def main() -> None:
     made = parser(__doc__, share=600)
     everybody = "rewire,torch_dense,numpy_dense,scipy,mkl,torch_csr,sparseprop,sparselab"
-    made.add_argument("--peers", default=everybody, help="libraries to measure, by a part of their names")
+    made.add_argument(
+        "--peers", default=everybody, help="libraries to measure beside rewire, by a part of their names"
+    )
     arguments = settle(made.parse_args())
     report = Report("kernels", arguments)
     machine = limits(report, arguments.threads)

@@ -62,7 +62,7 @@ class Layer:
     def __init__(self, cell: Cell, threads: int) -> None:
         n, self.threads = cell.width, threads
         net = rw.Sequential([rw.Sparse(n, n, links=cell.links, group=cell.group)], seed=0)
-        self.store = net.layers[0].core
+        self.store, self.public = net.layers[0].core, net.layers[0].store
         self.store.add_field("momentum", "float32")
         self.mirrored = cell.group == 1
         tile = _core.tile_size(BATCH, "float32")
@@ -168,7 +168,7 @@ def timed(cell: Cell, threads: int, budget: float) -> dict[str, Figure | None]:
     if threads == 1:  # neither uses more
         contestants["compact"] = layer.store.compact
         if cell.links <= SCIPY_LINKS and cell.group == 1:
-            contestants["scipy"] = SciPy(layer.store).rewire
+            contestants["scipy"] = SciPy(layer.public).rewire
     result = measure(contestants, budget=budget)
     ns = 1e9 / layer.store.nnz
     found: dict[str, Figure | None] = {name: result.figure(name).scaled(ns) for name in contestants}

@@ -162,39 +162,20 @@ def test_cells_of_a_table_are_escaped():
 # --- scripts ----------------------------------------------------------------------------------
 
 COMMON = ("--tiny", "--threads", "1")
+ARGUMENTS = {"kernels": ("--peers", "rewire,numpy")}
+QUICK = (
+    "kernels", "rewiring", "quick", "epoch", "training", "online", "store", "merge", "local_sgd", "workers",
+    "small_data", "curved", "regressions", "scale", "giant", "losses", "parts", "mixing", "boltzmann",
+    "selection", "networks", "precision", "one_sample", "sparse_inputs", "sparse_wht",
+)  # fmt: skip
+SLOW = ("beside_torch", "memory", "published", "rules")  # seconds, most of them of processes of their own
+ELSEWHERE = {"densities", "over_time", "torch_layers", "torch_quality"}  # in files of tests of their own
+NOT_TINY = {"accuracy"}  # ten minutes of `rewire train`, which has tests of its own
 
 
-@pytest.mark.parametrize(
-    "name, arguments",
-    [
-        ("kernels", ("--peers", "rewire,numpy")),
-        ("quick", ()),
-        ("epoch", ()),
-        ("training", ()),
-        ("online", ()),
-        ("store", ()),
-        ("merge", ()),
-        ("local_sgd", ()),
-        ("workers", ()),
-        ("small_data", ()),
-        ("curved", ()),
-        ("regressions", ()),
-        ("scale", ()),
-        ("giant", ()),
-        ("losses", ()),
-        ("parts", ()),
-        ("mixing", ()),
-        ("boltzmann", ()),
-        ("selection", ()),
-        ("networks", ()),
-        ("precision", ()),
-        ("one_sample", ()),
-        ("sparse_inputs", ()),
-        ("sparse_wht", ()),
-    ],
-)
-def test_scripts(folder, name, arguments):
-    done = script(name, *COMMON, *arguments)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.soak) for name in SLOW)])
+def test_scripts(folder, name):
+    done = script(name, *COMMON, *ARGUMENTS.get(name, ()))
     assert done.returncode == 0, done.stderr
     saved = json.loads((folder / f"{name}.json").read_text())
     assert saved["machine"]["instruction set"] and saved["judgements"] is not None and saved["cells"]
@@ -203,6 +184,12 @@ def test_scripts(folder, name, arguments):
         len(row) == len(table["header"]) for table in saved["tables"] for row in table["rows"]
     )
     assert (folder / f"{name}.md").read_text().startswith(f"# {name}\n")
+
+
+def test_no_script_is_forgotten():
+    """One that never runs breaks unseen with the names it uses, as `rewiring` did."""
+    files = {path.stem for path in BENCH.glob("[!_]*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    assert files == {*QUICK, *SLOW, *ELSEWHERE, *NOT_TINY, "noise", "targets"}
 
 
 DYING = """
