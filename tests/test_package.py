@@ -65,8 +65,8 @@ def test_import_is_quick(tmp_path, monkeypatch):
     """At most the processor time of NumPy's own import, in the best of up to 15 fresh interpreters.
 
     Other programs slow both, but not always alike: beside a busy core single ratios spread from 0.7 to 1.3.
-    Bytecode is there, as it is where a package has been installed, and NumPy starts as many threads as it does
-    for everybody: `make test` has it start one, which is a quarter of its time.
+    Bytecode is there, as it is where a package has been installed, and NumPy starts as many threads as
+    for everybody else: `make test` has it start one, which is a quarter of its time.
     """
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
