@@ -97,7 +97,7 @@ bench-time: .venv-bench/.ready ## accuracy over seconds, dense beside sparse, fo
 bench-torch: .venv-bench/.ready ## steps of PyTorch models, rewire.torch beside dense, CSR and SparseLab, in a quarter of an hour
 	@.venv-bench/bin/python bench/torch_layers.py $(BENCH_OPTIONS)
 
-bench-torch-quality: .venv-bench/.ready ## test loss over seconds of a transformer, dense and sparse, in an hour; goes on where it was stopped
+bench-torch-quality: .venv-bench/.ready ## test loss over seconds of a transformer, dense and sparse, for hours; goes on where it was stopped
 	@.venv-bench/bin/python bench/torch_quality.py $(BENCH_OPTIONS)
 
 bench-networks: .venv-bench/.ready ## the networks beside each other, at equal weights and at equal time, in half an hour or so
