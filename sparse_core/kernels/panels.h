@@ -41,11 +41,24 @@ static inline int32_t rw_panel_end(int32_t j0, int32_t j1, int32_t i, int32_t n)
     return (int32_t)(j0 + (int64_t)(j1 - j0) * (i + 1) / n);
 }
 
-/* How many groups should share a pass over the panels. */
-static inline int64_t rw_panel_groups(const rw_store *s, const rw_tuning *t)
+/* Where panel i of n over sources [j0, j1) begins. */
+static inline int32_t rw_panel_begin(int32_t j0, int32_t j1, int32_t i, int32_t n)
 {
-    int64_t row = rw_max64(1, s->slots / s->n_groups);
-    return rw_max64(1, rw_min64(t->panel_reuse * s->n_in / row, RW_TASK_GROUPS));
+    return i ? rw_panel_end(j0, j1, i - 1, n) : j0;
+}
+
+/* Are a batch's activations, of `line` bytes a source, read in the order of memory before slots jump
+ * among them? */
+static inline bool rw_streams(const rw_store *s, int64_t line, const rw_tuning *t)
+{
+    return line >= t->stream_line && s->n_in * line >= t->stream && s->slots >= t->stream_slots * s->n_in;
+}
+
+/* How many groups should share a pass over the panels, which are read whole where it `streams`. */
+static inline int64_t rw_panel_groups(const rw_store *s, const rw_tuning *t, bool streams)
+{
+    int64_t row = rw_max64(1, s->slots / s->n_groups), reuse = streams ? t->stream_reuse : t->panel_reuse;
+    return rw_max64(1, rw_min64(reuse * s->n_in / row, RW_TASK_GROUPS));
 }
 
 /* The index of the first of `n` ascending sources that is not below j. In a row of at most

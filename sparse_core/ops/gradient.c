@@ -37,7 +37,7 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
     dw_op d = { .x = x, .dy = dy, .stop = stop };
-    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), &k->tuning->dw, 1, work);
+    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), rw_line_bytes(x), &k->tuning->dw, 1, work);
     return d;
 }
 
@@ -83,6 +83,9 @@ static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
         int64_t work = slots * s->group * tiles * x->tile / d->o.cut.panels;
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
             rw_panel panel = rw_slots_op_panel(&d->o, i, 0, s->n_in, at, false);
+            int32_t begin = rw_panel_begin(0, s->n_in, i, d->o.cut.panels);
+            for (int64_t t = 0; t < tiles && d->o.streams && d->o.cut.panels > 1; t++)
+                rw_read_rows(d->o.op.k, x, tile + t, begin, panel.end);
             d->o.op.k->dw(&d->o.w, g0, g1, &panel, &span, first, grad);
             if (rw_stop_after(d->stop, done, work))
                 return false;
@@ -156,8 +159,10 @@ int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles
     int64_t longest = 0, beside = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         longest = rw_max64(longest, s->len[g]);
-    if (rw_cut_sources(s, rw_span_bytes(k, dy), t, &t->dw).panels > 1)
-        beside = rw_min64(rw_panel_groups(s, t) * (s->slots / s->n_groups) * s->group, t->scratch_most);
+    if (rw_cut_sources(s, rw_span_bytes(k, dy), t, &t->dw).panels > 1) {
+        int64_t groups = rw_panel_groups(s, t, rw_streams(s, rw_line_bytes(dy), t));
+        beside = rw_min64(groups * (s->slots / s->n_groups) * s->group, t->scratch_most);
+    }
     return rw_max64(longest * s->group, rw_max64(beside, t->scratch));
 }
 

@@ -23,6 +23,7 @@ typedef struct {
     const rw_store *s;
     rw_rows w;
     rw_cut cut;      /* how a block goes through the sources */
+    bool streams;    /* are inputs read in the order of memory first? */
 } rw_slots_op;
 
 /* What one task works on: groups, sources or rows [first, end) of a tile. */
@@ -63,17 +64,18 @@ static inline rw_rows rw_rows_of(const rw_store *s)
                       s->source_room };
 }
 
-/* The groups of one tile (or of all), with panels of sources that take `bytes` each. */
+/* The groups of one tile (or of all), with panels of sources that take `bytes` each, and `line` in the
+ * whole batch. */
 static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s, const rw_run *run,
-                                          int64_t bytes, const rw_panel_rule *rule, int64_t n_tiles,
-                                          int64_t work)
+                                          int64_t bytes, int64_t line, const rw_panel_rule *rule,
+                                          int64_t n_tiles, int64_t work)
 {
     rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s,
-                      .w = rw_rows_of(s),
+                      .w = rw_rows_of(s), .streams = rw_streams(s, line, k->tuning),
                       .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
     int64_t n = s->n_groups, blocks = o.op.blocks;
     if (o.cut.panels > 1) { /* many groups side by side, so that a panel is read often */
-        int64_t most = rw_panel_groups(s, k->tuning);
+        int64_t most = rw_panel_groups(s, k->tuning, o.streams);
         int64_t share = n_tiles >= run->threads ? 1 : 4 * run->threads;
         blocks = rw_max64((n + most - 1) / most, share);
     }
@@ -144,6 +146,17 @@ static inline int64_t rw_tile_row_bytes(const rw_tiles *t)
 static inline char *rw_tile_row(const rw_tiles *t, int64_t tile, int32_t row)
 {
     return rw_tile_at(t, tile) + (size_t)row * (size_t)rw_tile_row_bytes(t);
+}
+
+/* Bytes of a source's samples in all tiles. */
+static inline int64_t rw_line_bytes(const rw_tiles *t) { return t->n_tiles * rw_tile_row_bytes(t); }
+
+/* Read rows [j0, j1) of a tile in the order of memory: a cache has them then, or had them. */
+static inline void rw_read_rows(const rw_kernels *k, const rw_tiles *t, int64_t tile, int32_t j0,
+                                int32_t j1)
+{
+    int64_t bytes = (j1 - j0) * rw_tile_row_bytes(t);
+    (void)k->read(rw_tile_row(t, tile, j0), bytes / (int64_t)sizeof(uint64_t));
 }
 
 /* Bytes of a source's samples in a span: what dW reads again and again. */

@@ -10,7 +10,8 @@ static const rw_tuning SMALLEST = {
     .scatter = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .dw = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .panel_line = 1, .panel_most = INT64_MAX, .panel_reuse = 1, .near = 0, .counted = 0,
-    .gather_piece = 0, .gather_slots = 0, .scratch = 1, .scratch_most = 1, .task_work = 1, .grow_bytes = 1
+    .stream = 0, .stream_line = 0, .stream_slots = 0, .stream_reuse = 1, .gather_piece = 0,
+    .gather_slots = 0, .scratch = 1, .scratch_most = 1, .task_work = 1, .grow_bytes = 1
 };
 
 /* Nothing is cut, and all is near. */
@@ -19,7 +20,7 @@ static const rw_tuning LARGEST = {
     .scatter = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
     .dw = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
     .panel_line = INT64_MAX, .panel_most = 0, .panel_reuse = 1 << 20, .near = INT64_MAX,
-    .counted = INT32_MAX,
+    .stream = INT64_MAX, .stream_reuse = 1 << 20, .counted = INT32_MAX,
     .gather_piece = INT32_MAX, .gather_slots = INT64_MAX, .scratch = 1 << 20, .scratch_most = 1 << 20,
     .task_work = INT64_MAX, .grow_bytes = INT64_MAX
 };
@@ -139,7 +140,7 @@ static void test_a_poll_can_stop_it_within_panels(void)
     enum { IN = 600, OUT = 8 * 260, BATCH = 2600 };
     rw_tuning wide = SMALLEST;
     wide.forward.slots = wide.dw.slots = 20;
-    wide.panel_reuse = wide.scratch = wide.scratch_most = 1 << 22;
+    wide.panel_reuse = wide.stream_reuse = wide.scratch = wide.scratch_most = 1 << 22;
     unasked.real = rw_kernels_named(RW_F32, NULL);
     rw_kernels counted = *unasked.real, tuned = counted;
     counted.tuning = tuned.tuning = &wide;
