@@ -51,7 +51,8 @@ static inline int32_t rw_panel_begin(int32_t j0, int32_t j1, int32_t i, int32_t 
  * among them? */
 static inline bool rw_streams(const rw_store *s, int64_t line, const rw_tuning *t)
 {
-    return line >= t->stream_line && s->n_in * line >= t->stream && s->slots >= t->stream_slots * s->n_in;
+    return line >= t->stream_line && s->n_in * line >= t->stream
+        && s->slots * s->group >= t->stream_links * s->n_in;
 }
 
 /* How many groups should share a pass over the panels, which are read whole where it `streams`. */

@@ -10,7 +10,7 @@ static const rw_tuning SMALLEST = {
     .scatter = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .dw = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .panel_line = 1, .panel_most = INT64_MAX, .panel_reuse = 1, .near = 0, .counted = 0,
-    .stream = 0, .stream_line = 0, .stream_slots = 0, .stream_reuse = 1, .gather_piece = 0,
+    .stream = 0, .stream_line = 0, .stream_links = 0, .stream_reuse = 1, .gather_piece = 0,
     .gather_slots = 0, .scratch = 1, .scratch_most = 1, .task_work = 1, .grow_bytes = 1
 };
 
