@@ -184,4 +184,53 @@ static void test_a_poll_can_stop_it_within_panels(void)
     rw_store_free(s);
 }
 
+/* Words that were read in order. */
+static int64_t words_read;
+
+static uint64_t counted_read(const void *data, int64_t words)
+{
+    (void)data;
+    words_read += words;
+    return 0;
+}
+
+/* Once by forward and once by dW, where they are large, and many by the sample and by their links. */
+static void test_inputs_from_afar_are_read_in_order(void)
+{
+    enum { IN = 200, OUT = 64, BATCH = 128, LINE = BATCH * sizeof(float) };
+    rw_kernels k = *rw_kernels_named(RW_F32, NULL);
+    rw_tuning usual = *k.tuning;
+    usual.dw = SMALLEST.dw;
+    usual.task_work = SMALLEST.task_work; /* more than one block */
+    usual.panel_line = SMALLEST.panel_line;
+    usual.panel_most = SMALLEST.panel_most;
+    rw_store *s = store_of(OUT, IN, 8, 8, RW_F32);
+    int32_t grad = add_field(s, "grad");
+    rw_tiles *x = tiles_of(3, IN, BATCH, 64, RW_F32), *y = tiles_new(OUT, BATCH, 64, RW_F32);
+    rw_tiles *dy = tiles_of(4, OUT, BATCH, 64, RW_F32);
+    k.read = counted_read;
+    usual.stream = IN * LINE;
+    usual.stream_line = LINE;
+    usual.stream_links = s->slots * s->group / IN;
+    usual.stream_reuse = LARGEST.panel_reuse;
+    REQUIRE(usual.stream_links > 0);
+    for (int less = 0; less < 4; less++) {
+        rw_tuning t = usual;
+        t.stream += less == 1;
+        t.stream_line += less == 2;
+        t.stream_links += less == 3;
+        k.tuning = &t;
+        int64_t once = less ? 0 : IN * LINE / (int64_t)sizeof(uint64_t);
+        words_read = 0;
+        CHECK_STATUS(rw_forward(&k, s, x, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_OK);
+        CHECK(words_read == once);
+        CHECK_STATUS(rw_backward_weights(&k, s, x, dy, grad, false, NULL, &ALONE), RW_OK);
+        CHECK(words_read == 2 * once);
+    }
+    rw_tiles_free(dy);
+    rw_tiles_free(y);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
 #endif

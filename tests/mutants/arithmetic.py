@@ -150,6 +150,13 @@ MUTANTS = [
         "test_dropout_rate",
     ),
     Mutant(
+        "every-block-of-a-tile-reads-all-of-its-inputs",
+        "ops/layer.c",
+        "f->o.cut.panels == 1 && p.first == 0)",
+        "f->o.cut.panels == 1 && p.end > 0)",
+        "test_inputs_from_afar_are_read_in_order",
+    ),
+    Mutant(
         "sums-before-the-derivative",
         "ops/layer.c",
         "            if (b->y)\n",
