@@ -185,3 +185,32 @@ def test_standardizer_is_applied_by_predict():
     standard = (VALUES - VALUES.mean(0)) / VALUES.std(0)
     np.testing.assert_allclose(net.predict(VALUES), plain.predict(standard), rtol=1e-12)
     np.testing.assert_allclose(net.predict(sparse.csr_array(VALUES)), plain.predict(standard), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+def test_columns_are_summed_row_after_row(dtype, monkeypatch):
+    """By the bits of NumPy's sums over rows; of a column alone those add by halves from 8 rows on."""
+    monkeypatch.setattr("rewire._inputs._BLOCK", 10**9)
+    X = (np.random.default_rng(3).normal(size=(37, 6)) * 1000).astype(dtype)
+    for n in (2, 6):
+        for layout in (np.ascontiguousarray, np.asfortranarray, lambda a: a[:, ::-1][:, ::-1]):
+            x = X[:, :n].astype(float)
+            found, ends = as_source(layout(X[:, :n]), n).seen()
+            mean = np.add.reduce(x) / len(x)
+            assert np.array_equal(found.mean, mean)
+            assert np.array_equal(found.deviation, np.sqrt(np.add.reduce(np.square(x - mean)) / len(x)))
+            assert np.array_equal(ends.low, x.min(axis=0)) and np.array_equal(ends.high, x.max(axis=0))
+    alone = as_source(X[:, :1], 1).moments()
+    assert alone.mean[0] == sum(X[:, 0].astype(float).tolist()) / len(X)
+    both = as_source(X, 6).moments()
+    assert alone.mean[0] == both.mean[0] and alone.deviation[0] == both.deviation[0]
+
+
+def test_a_sparse_x_has_the_moments_of_a_dense_one():
+    rng = np.random.default_rng(4)
+    X = np.where(rng.random((40, 9)) < 0.3, rng.normal(size=(40, 9)), 0.0)
+    X[:, 2], X[:, 5] = 0.0, 7.0
+    (a, ends_a), (b, ends_b) = (as_source(kind(X), 9).seen() for kind in (np.array, sparse.csr_array))
+    assert np.array_equal(a.mean, b.mean) and np.array_equal(a.deviation == 0, b.deviation == 0)
+    np.testing.assert_allclose(a.deviation, b.deviation, rtol=1e-14)
+    assert np.array_equal(ends_a.low, ends_b.low) and np.array_equal(ends_a.high, ends_b.high)

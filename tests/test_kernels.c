@@ -20,6 +20,7 @@
 #include "kernels/rows.h"
 #include "kernels/losses.h"
 #include "kernels/r2.h"
+#include "kernels/moments.h"
 #include "kernels/limits.h"
 #include "kernels/predictor.h"
 
@@ -146,6 +147,12 @@ int main(int argc, char **argv)
     RUN(test_losses_stay_finite);
     RUN(test_samples_without_weight);
     RUN(test_loss_arguments);
+    RUN(test_column_sums);
+    RUN(test_merged_moments);
+    RUN(test_deviations);
+    RUN(test_column_scales);
+    RUN(test_changed_units);
+    RUN(test_largest);
     RUN(test_r2_to_its_bounds);
     RUN(test_r2_has_one_order);
     RUN(test_r2_of_wide_tiles);

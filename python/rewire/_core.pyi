@@ -415,6 +415,38 @@ def layer_norm_back(
     z: Tiles, inverse: NDArray[Any], gain: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
 ) -> None: ...
 def norm_gradient(z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int) -> None: ...
+def largest(x: NDArray[Any]) -> float: ...  # inf where one is not finite
+def column_sums(x: NDArray[np.float64]) -> NDArray[np.float64]: ...  # (5, n): moments.h
+def entry_sums(
+    columns: NDArray[np.int32], values: NDArray[np.float64], rows: int, n: int
+) -> NDArray[np.float64]: ...  # (5, n)
+def deviations(
+    mean: NDArray[np.float64], squares: NDArray[np.float64], total: float, rounding: float
+) -> tuple[NDArray[np.float64], bool]: ...
+def merge_moments(
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    more_mean: NDArray[np.float64],
+    more_deviation: NDArray[np.float64],
+    fraction: float,
+    rounding: float,
+) -> NDArray[np.float64]: ...  # (2, n)
+def column_scales(
+    center: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    rounding: float,
+    farthest: float,
+) -> tuple[NDArray[np.float64], float, float]: ...
+def change_units(
+    before: tuple[NDArray[np.float64], ...],
+    after: tuple[NDArray[np.float64], ...],
+    least: float,
+    most: float,
+    fresh: float,
+) -> NDArray[np.float64]: ...  # (2, n)
 def batch_moments(
     x: Tiles,
     eps: float,

@@ -18,7 +18,19 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
-from rewire._moments import HIGHEST, LOWEST, Extremes, Moments, balanced, levels, quiet, within
+from rewire._moments import (
+    EPS,
+    HIGHEST,
+    LOWEST,
+    MOST,
+    Extremes,
+    Moments,
+    balanced,
+    levels,
+    quiet,
+    shifted,
+    within,
+)  # fmt: skip
 from rewire._warn import warn
 
 __all__ = [
@@ -33,17 +45,21 @@ _LARGE = 64 << 20  # bytes from which on it is said that an array is read as a w
 PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")  # what tiles are filled from as it is
 
 
-def _sum_rows(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """The (weighted) sum over rows, in NumPy's own order: that of BLAS would depend on its threads."""
-    return np.add.reduce(x) if weight is None else np.einsum("i,ij->j", weight, x)
+def _weighed(x: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weighted sum over rows, in NumPy's own order: that of BLAS would depend on its threads."""
+    return np.einsum("i,ij->j", weight, x)
 
 
 class _Sums(NamedTuple):
-    """Of some columns: sum of weights, weighted means and weighted sums of squared deviations."""
+    """Of some columns: sum of weights, weighted means and weighted sums of squared deviations.
+
+    ``extremes`` are there where all values count alike: they come by the way then.
+    """
 
     total: float
     mean: NDArray[np.float64]
     m2: NDArray[np.float64]
+    extremes: Extremes | None = None
 
 
 class Source:
@@ -75,30 +91,42 @@ class Source:
 
     def moments(self, weight: NDArray[np.float64] | None = None) -> Moments:
         """Mean and deviation of each feature; ``weight`` is at least 0 and not all 0."""
+        return self.seen(weight)[0]
+
+    def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
+        """The least and the largest value of each feature, in rows that have weight."""
+        raise NotImplementedError
+
+    def seen(self, weight: NDArray[np.float64] | None = None) -> tuple[Moments, Extremes]:
+        """Both, for little more than one of them."""
         with quiet():
-            weight, level = balanced(weight)
+            near, level = balanced(weight)
             rows = self.n_samples
-            total, mean, m2 = self._sums(None, None, weight)
+            total, mean, m2, extremes = self._sums(None, None, near)
+            if extremes is None:
+                extremes = self.extremes(weight)
             exponent: NDArray[np.int64] | None = None
             doubtful = _NONE
             if not within(m2, LOWEST, HIGHEST):
                 doubtful = np.flatnonzero(~((m2 >= LOWEST) & (m2 <= HIGHEST)))
             if doubtful.size:  # squares may have overflowed or vanished; or the feature never varies
-                found = levels(self._largest(doubtful, weight))
+                found = levels(self._largest(doubtful, near))
                 if found.any():
                     exponent = np.zeros(self.n_features, np.int64)
                     far, exponent[doubtful] = doubtful[found != 0], found
-                    _, mean[far], m2[far] = self._sums(far, exponent[far], weight)
-            moments = Moments.of(total, level, rows, mean, m2 / total, exponent)
-            if not moments.deviation.all():
-                # A mean keeps the rounding of its sum, which nothing divides: it may be huge.
-                still = np.flatnonzero(moments.deviation == 0)
-                moments.mean[still] = self._first(still, weight)
-            return moments
-
-    def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
-        """The least and the largest value of each feature, in rows that have weight."""
-        raise NotImplementedError
+                    again = self._sums(far, exponent[far], near)
+                    mean[far], m2[far] = again.mean, again.m2
+            # What never varies keeps rounding noise as its deviation; dividing by that makes it huge.
+            deviation, varies = _core.deviations(mean, m2, total, rows * EPS)
+            if exponent is not None:
+                mean, deviation = shifted(mean, exponent), shifted(deviation, exponent)
+                varies = bool(deviation.all())
+            if not varies:  # a mean keeps the rounding of its sum, which nothing divides: it may be huge
+                still = np.flatnonzero(deviation == 0)
+                mean[still] = self._first(still, near)
+            count = min(float(np.ldexp(total, level)), MOST) if level else total
+            moments = Moments(count, mean, deviation, rows)
+            return moments, extremes
 
     def _sums(
         self,
@@ -143,7 +171,7 @@ class DenseSource(Source):
             return
         self.largest = 0.0
         for start, block in self.blocks():
-            extreme = max(-float(block.min(initial=0.0)), float(block.max(initial=0.0)))
+            extreme = _core.largest(np.ascontiguousarray(block))
             if not extreme < math.inf:
                 finite = np.isfinite(block)
                 row, column = divmod(int(np.argmin(finite)), self.n_features)
@@ -167,10 +195,11 @@ class DenseSource(Source):
         # Blocks are merged as in Chan, Golub, LeVeque (1983).
         n = self.n_features if columns is None else len(columns)
         mean, m2, total = np.zeros(n), np.zeros(n), 0.0
+        extremes: Extremes | None = None
         for start, block in self.blocks():
             w = None if weight is None else weight[start : start + len(block)]
             if columns is None or exponent is None:
-                x = block.astype(np.float64, order="C")  # sums in the same order whatever the layout
+                x = np.ascontiguousarray(block, np.float64)  # sums in the same order whatever the layout
             else:
                 x = np.ascontiguousarray(block[:, columns], np.float64)
                 if w is not None:  # what has no weight may overflow, and 0 times that is no number
@@ -179,9 +208,13 @@ class DenseSource(Source):
             amount = float(len(x) if w is None else w.sum())
             if amount == 0.0:
                 continue
-            delta = _sum_rows(x, w) / amount
-            x -= delta
-            squares = _sum_rows(np.square(x, out=x), w)
+            if w is None:
+                _, delta, squares, *ends = _core.column_sums(x)
+                one = Extremes(*ends)
+                extremes = one if extremes is None else extremes.merged(one)
+            else:
+                delta = _weighed(x, w) / amount
+                squares = _weighed(np.square(x - delta), w)
             if total == 0.0:
                 mean, m2, total = delta, squares, amount
                 continue
@@ -190,7 +223,7 @@ class DenseSource(Source):
             m2 += delta * delta * (total * amount / (total + amount))
             total += amount
             mean += delta * (amount / total)
-        return _Sums(total, mean, m2)
+        return _Sums(total, mean, m2, extremes)
 
     def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
         found: Extremes | None = None
@@ -249,7 +282,7 @@ class CsrSource(Source):
         self.largest = 0.0
         for start in range(0, len(self.values), _BLOCK):
             block = self.values[start : start + _BLOCK]
-            extreme = max(-float(block.min(initial=0.0)), float(block.max(initial=0.0)))
+            extreme = _core.largest(block)
             if not extreme < math.inf:
                 at = start + int(np.argmin(np.isfinite(block)))
                 row = int(np.searchsorted(self.indptr, at, side="right")) - 1
@@ -279,6 +312,9 @@ class CsrSource(Source):
     ) -> _Sums:
         # Zeros that are not stored are counted. No column stands twice in a row.
         columns, values, n = self.columns, self.values.astype(np.float64, copy=False), self.n_features
+        if chosen is None and weight is None:
+            _, mean, m2, *ends = _core.entry_sums(columns, values, self.n_samples, n)
+            return _Sums(float(self.n_samples), mean, m2, Extremes(*ends))
         w = np.repeat(np.ones(self.n_samples) if weight is None else weight, np.diff(self.indptr))
         total = float(self.n_samples if weight is None else weight.sum())
         which: NDArray[Any] = columns

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rewire import _core
 
 __all__ = [
     "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "level_of", "levels", "near_one", "quiet",
@@ -24,8 +26,8 @@ SAFE = 200  # numbers within 2^-200 and 2^200 can be squared, weighted and summe
 _FEW = 16  # numbers that Python looks at sooner than NumPy
 NEAR, FAR = 2.0**-SAFE, 2.0**SAFE
 LOWEST, HIGHEST = 2.0**-700, 2.0**800  # weighted sums of squares in between had no number beyond 2^450
-_MOST = float(np.finfo(np.float64).max)
-_EPS = float(np.finfo(np.float64).eps)
+MOST = float(np.finfo(np.float64).max)
+EPS = float(np.finfo(np.float64).eps)
 
 
 def quiet() -> np.errstate:
@@ -50,16 +52,6 @@ def within(x: NDArray[np.float64], low: float, high: float) -> bool:
         few = x.tolist()  # a sum is no number if one of them is none, which `min` and `max` may pass over
         return not few or (low <= min(few) and max(few) < high and not math.isnan(sum(few)))
     return bool(np.minimum.reduce(x) >= low and np.maximum.reduce(x) < high)
-
-
-def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """:func:`levels` of the largest of these, column by column; None if all are near 1."""
-    top = np.abs(arrays).max(axis=0)
-    if near_one(top):
-        return None
-    if np.all((top < FAR) & ((top >= NEAR) | (top == 0.0))):
-        return None
-    return levels(top)
 
 
 def level_of(largest: float) -> int:
@@ -115,13 +107,6 @@ class SampleWeights:
             return Weighed(near, np.ldexp(found, -self._unit), max(amount, 5e-324) if near.any() else 0.0)
 
 
-def _joined(m0: Any, m1: Any, d0: Any, d1: Any, fraction: float) -> tuple[Any, Any]:
-    """Mean and variance of two sets of samples from theirs; the second has this fraction of the weight."""
-    delta = m1 - m0
-    variance = (1 - fraction) * d0 * d0 + fraction * d1 * d1 + fraction * (1 - fraction) * delta * delta
-    return m0 + fraction * delta, variance
-
-
 class Extremes(NamedTuple):
     """The least and the largest value of every column of some samples."""
 
@@ -145,55 +130,20 @@ class Moments(NamedTuple):
     deviation: NDArray[np.float64]
     rows: int
 
-    @classmethod
-    def of(
-        cls,
-        total: float,
-        level: int,
-        rows: int,
-        mean: NDArray[np.float64],
-        variance: NDArray[np.float64],
-        exponent: NDArray[np.int64] | None,
-    ) -> Self:
-        """From sums over columns that were brought near 1 by ``exponent``, with weights so by ``level``."""
-        # A column that never varies keeps rounding noise as its variance; dividing by that makes it huge.
-        still = variance <= rows * _EPS * variance + np.square(mean * (rows * _EPS))
-        deviation = np.sqrt(variance)
-        if still.any():
-            deviation[still] = 0.0
-        count = min(float(np.ldexp(total, level)), _MOST) if level else total
-        if exponent is None:
-            return cls(count, mean, deviation, rows)
-        return cls(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
-
-    def rounding(self) -> NDArray[np.float64]:
-        """What a column may vary by and is still taken for constant."""
-        return np.abs(self.mean) * (self.rows * _EPS)
+    @property
+    def rounding(self) -> float:
+        """What a column may vary by, as a part of its mean, and is still taken for constant."""
+        return self.rows * EPS
 
     def merged(self, other: Moments) -> Moments:
-        """Of both sets of samples together, as in Chan, Golub, LeVeque (1983); call it :func:`quiet`."""
-        both = self.mean, other.mean, self.deviation, other.deviation
+        """Of both sets of samples together, as in Chan, Golub, LeVeque (1983)."""
         by = -level_of(max(self.total, other.total))
         theirs = math.ldexp(other.total, by)
         fraction = theirs / (math.ldexp(self.total, by) + theirs)
-        rows, count = self.rows + other.rows, min(self.total + other.total, _MOST)
-        if len(self.mean) == 1 and all(NEAR <= abs(a.item()) < FAR for a in both):
-            a, b, c, d = (column.item() for column in both)  # in a tenth of the time
-            one_mean, one_variance = _joined(a, b, c, d, fraction)
-            return Moments(count, np.array([one_mean]), np.array([math.sqrt(one_variance)]), rows)
-        if within(np.abs(np.concatenate(both)), NEAR, FAR):
-            mean, variance = _joined(*both, fraction)
-            return Moments(count, mean, np.sqrt(variance), rows)
-        exponent = _near(*both)
-        m0, m1, d0, d1 = both if exponent is None else (shifted(a, -exponent) for a in both)
-        if not (d0.all() or d1.all()):
-            # Equal columns of two pieces have means that differ by the rounding of their sums.
-            noise = (d0 == 0) & (d1 == 0) & (np.abs(m1 - m0) <= rows * _EPS * np.abs(m0))
-            m1 = np.where(noise, m0, m1)
-        mean, variance = _joined(m0, m1, d0, d1, fraction)
-        deviation = np.sqrt(variance)
-        if exponent is not None:
-            mean, deviation = shifted(mean, exponent), shifted(deviation, exponent)
+        rows, count = self.rows + other.rows, min(self.total + other.total, MOST)
+        mean, deviation = _core.merge_moments(
+            self.mean, self.deviation, other.mean, other.deviation, fraction, rows * EPS
+        )
         return Moments(count, mean, deviation, rows)
 
     def digest(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire import _core
 from rewire._checks import boolean, float_vector, integer, number, one_of_types, text
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import Extremes, Moments, quiet
@@ -45,18 +46,6 @@ class Folded(NamedTuple):
     whole: NDArray[np.int32] | None
 
 
-def _reach(extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A fifth of the largest distance from ``mean``."""
-    middle = mean / 2  # the distance itself may overflow
-    return np.maximum(extremes.high / 2 - middle, middle - extremes.low / 2) * (2 / FARTHEST)
-
-
-def _width(moments: Moments, extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What becomes 1: the deviation, or a fifth of the largest distance from ``mean``; 0 if constant."""
-    width = np.maximum(moments.deviation, _reach(extremes, mean))
-    return width if moments.deviation.all() else np.where(moments.deviation > 0, width, 0.0)
-
-
 class Standardizer:
     """x -> (x - mean) * scale.
 
@@ -86,21 +75,19 @@ class Standardizer:
 
     def __init__(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
         mean = float_vector("mean", mean, np.size(mean))
+        scale = float_vector("scale", scale, len(mean))
         with quiet():
-            self._set(mean, float_vector("scale", scale, len(mean)), None, None, "")
+            reach, steepest = (np.abs(of).max(initial=0.0) for of in (mean * scale, scale))
+        self._take(mean, scale, float(reach), float(steepest))
 
-    def _set(
-        self,
-        mean: NDArray[np.float64],
-        scale: NDArray[np.float64],
-        moments: Moments | None,
-        extremes: Extremes | None,
-        latest: str,
+    def _take(
+        self, mean: NDArray[np.float64], scale: NDArray[np.float64], reach: float, steepest: float
     ) -> None:
-        self.mean, self.scale, self.moments, self.extremes = mean, scale, moments, extremes
-        self.reach = float(np.maximum.reduce(np.abs(mean * scale), initial=0.0))
-        self.steepest = float(np.maximum.reduce(np.abs(scale), initial=0.0))
-        self._latest = latest  # the digest of what was learnt from last
+        """Begin with these, and know of nothing that was seen."""
+        self.mean, self.scale, self.reach, self.steepest = mean, scale, reach, steepest
+        self.moments: Moments | None = None
+        self.extremes: Extremes | None = None
+        self._latest = ""  # the digest of what was learnt from last
         self._folded: dict[str, Folded] = {}
 
     @classmethod
@@ -129,9 +116,9 @@ class Standardizer:
             if not weight.any():
                 raise ValueError("weight must hold at least one weight > 0, got only zero weights")
         with quiet():
-            found = source.moments(weight)
+            found, extremes = source.seen(weight)
             mean = found.mean if center else np.zeros_like(found.mean)
-            return cls._of(found, source.extremes(weight), found.digest(), mean)
+            return cls._of(found, extremes, found.digest(), mean)
 
     @classmethod
     def of_targets(cls, targets: Source, weight: NDArray[np.float64] | None) -> Standardizer:
@@ -163,16 +150,10 @@ class Standardizer:
     def _of(
         cls, moments: Moments, extremes: Extremes, latest: str, mean: NDArray[np.float64]
     ) -> Standardizer:
-        width = _width(moments, extremes, mean)
-        if not np.minimum.reduce(width, initial=1.0) >= _NORMAL:
-            noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
-            if mean.any():  # a row far away may have too small a weight to make a deviation
-                noise = np.maximum(noise, _reach(extremes, mean))
-            else:
-                noise = np.maximum(noise, np.maximum(-extremes.low, extremes.high) / FARTHEST)
-            width = np.where(width == 0, noise, np.maximum(width, _NORMAL))
+        of_columns = mean, moments.mean, moments.deviation, extremes.low, extremes.high
         made = cls.__new__(cls)
-        made._set(mean, 1.0 / width, moments, extremes, latest)
+        made._take(mean, *_core.column_scales(*of_columns, moments.rounding, FARTHEST))
+        made.moments, made.extremes, made._latest = moments, extremes, latest
         return made
 
     def fits(self, largest: float, limit: float) -> bool:
@@ -212,9 +193,10 @@ class Standardizer:
         if far.any():  # the difference may have overflowed
             z[far] = ((x / 4 - self.mean / 4) * self.scale * 4)[far]
         if self.moments is not None and self.extremes is not None:
-            width = _width(self.moments, self.extremes, self.mean)
-            tiny = (width > 0) & (width <= _NORMAL)  # what these are multiplied by is no number
-            z[:, tiny] = (x[:, tiny] - self.mean[tiny]) / width[tiny]
+            tiny = (self.moments.deviation > 0) & (self.scale * _NORMAL >= 1.0)  # 1 / width is no number
+            mean, low, high = self.mean[tiny], self.extremes.low[tiny], self.extremes.high[tiny]
+            width = np.maximum(self.moments.deviation[tiny], np.maximum(high - mean, mean - low) / FARTHEST)
+            z[:, tiny] = (x[:, tiny] - mean) / width
         return z
 
     def restored(self, z: NDArray[Any]) -> NDArray[np.float64]:
@@ -238,13 +220,12 @@ class Standardizer:
         """
         if self.moments is None or self.extremes is None:
             return self
-        found = source.moments(weight)
+        found, extremes = source.seen(weight)
         latest = found.digest()
         if latest == self._latest:
             return self
         both = self.moments.merged(found)
-        extremes = self.extremes.merged(source.extremes(weight))
-        return self._of(both, extremes, latest, both.mean if center else self.mean)
+        return self._of(both, self.extremes.merged(extremes), latest, both.mean if center else self.mean)
 
     def change_to(self, new: Standardizer) -> Change:
         """What to do to the weights behind this one, so that they go on behind ``new``.
@@ -254,15 +235,11 @@ class Standardizer:
         what was nearly constant so far would drown everything else. And weights of a feature that never
         varied have learnt nothing: they shrink to the fraction of rows that are new.
         """
-        assert self.moments is not None and new.moments is not None
-        seen = self.moments.rows
-        gain = np.minimum(np.maximum(self.scale / new.scale, LEAST_GAIN), 1 + seen / (seen + TRUSTED))
-        if not self.moments.deviation.all():
-            still = self.moments.deviation == 0
-            gain[still] = 1.0
-            gain[still & (new.moments.deviation > 0)] = 1 - seen / new.moments.rows
-        moved = (new.mean / 4 - self.mean / 4) * new.scale * 4  # the difference itself may overflow
-        return Change(gain, moved * gain)
+        old, moments = self.moments, new.moments
+        assert old is not None and moments is not None
+        before, after = ((of.mean, of.scale, m.deviation) for of, m in ((self, old), (new, moments)))
+        most, fresh = 1 + old.rows / (old.rows + TRUSTED), 1 - old.rows / moments.rows
+        return Change(*_core.change_units(before, after, LEAST_GAIN, most, fresh))
 
     # --- saving -------------------------------------------------------------------------
 

@@ -457,6 +457,37 @@ cdef extern from "ops/average.h" nogil:
                                const rw_run *run)
 
 
+cdef extern from "ops/moments.h" nogil:
+    ctypedef struct rw_units:
+        const double *mean
+        const double *scale
+        const double *deviation
+    ctypedef struct rw_column_sums:
+        double *stored
+        double *mean
+        double *squares
+        double *low
+        double *high
+    ctypedef struct rw_seen_columns:
+        const double *center
+        const double *mean
+        const double *deviation
+        const double *low
+        const double *high
+    double rw_largest(const void *x, int64_t n, rw_dtype dtype)
+    bint rw_deviations(int64_t n, double total, double rounding, const double *mean, const double *squares,
+                       double *deviation)
+    void rw_change_units(int64_t n, double least, double most, double fresh, const rw_units *before,
+                         const rw_units *after, double *gain, double *offset)
+    void rw_sum_columns(const double *x, int64_t rows, int64_t n, const rw_column_sums *to)
+    bint rw_sum_entries(const int32_t *column, const double *value, int64_t entries, int64_t rows, int64_t n,
+                        const rw_column_sums *to)
+    void rw_merge_moments(int64_t n, double fraction, double rounding, double *mean, double *deviation,
+                          const double *more_mean, const double *more_deviation)
+    void rw_column_scales(int64_t n, double rounding, double farthest, const rw_seen_columns *seen, double *scale,
+                          double *reach, double *steepest)
+
+
 cdef extern from "ops/rescale.h" nogil:
     void rw_field_rescale(rw_store *s, int32_t field, const double *rows, const double *cols)
     void rw_weight_times(const rw_store *s, const double *x, double *y)

@@ -19,6 +19,7 @@
 #include "store/store.h"
 #include "ops/adam.h"
 #include "ops/fields.h"
+#include "ops/moments.h"
 #include "ops/rescale.h"
 #include "ops/gradient.h"
 #include "ops/layer.h"

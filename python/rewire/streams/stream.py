@@ -24,16 +24,16 @@ class Seen(Source):
     """What one pass has shown of inputs, for whoever learns their mean and deviation."""
 
     def __init__(self, moments: Moments, extremes: Extremes, name: str) -> None:
-        self._moments, self._extremes, self.name = moments, extremes, name
+        self._shown, self.name = (moments, extremes), name
         self.n_samples, self.n_features = moments.rows, len(moments.mean)
 
-    def moments(self, weight: NDArray[np.float64] | None = None) -> Moments:
+    def seen(self, weight: NDArray[np.float64] | None = None) -> tuple[Moments, Extremes]:
         """Of all that was seen, each sample with the weight that it came with."""
-        return self._moments
+        return self._shown
 
     def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
         """Likewise."""
-        return self._extremes
+        return self._shown[1]
 
 
 def seen(parts: Iterable[tuple[Source, NDArray[np.float64] | None]]) -> Seen:
@@ -43,7 +43,7 @@ def seen(parts: Iterable[tuple[Source, NDArray[np.float64] | None]]) -> Seen:
         for source, weight in parts:
             if weight is not None and not weight.any():
                 continue
-            found, ends = source.moments(weight), source.extremes(weight)
+            found, ends = source.seen(weight)
             moments = found if moments is None else moments.merged(found)
             extremes = ends if extremes is None else extremes.merged(ends)
     if moments is None or extremes is None:
