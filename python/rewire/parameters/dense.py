@@ -361,8 +361,10 @@ class DenseParameter(Parameter):
 
     @property
     def nbytes(self) -> int:
-        held = [self.padded, self._room, *self.state.values()]
-        return sum(a.nbytes for a in held if a is not None)
+        held = 0 if self.padded is None else self.padded.nbytes
+        for a in self.state.values():
+            held += a.nbytes
+        return held if self._room is None else held + self._room.nbytes
 
     def finite(self) -> bool:
         return self._view is None or all_finite(self._view)
@@ -391,9 +393,7 @@ def _fill(out: NDArray[Any], array: Array) -> None:
 
 def all_finite(a: NDArray[Any]) -> bool:
     """Whether all values are finite."""
-    if a.size <= _BLOCK:
-        return bool(np.isfinite(a).all())
-    return all(bool(np.isfinite(part).all()) for part in _blocks(a))
+    return a.dtype.kind != "f" or _core.largest(np.ascontiguousarray(a)) < math.inf
 
 
 def sum_of_squares(a: NDArray[Any]) -> float:

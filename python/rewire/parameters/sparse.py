@@ -322,7 +322,7 @@ class SparseParameter(Parameter):
     # --- values -----------------------------------------------------------------------------
 
     def read(self, field: str = "weight") -> NDArray[Any]:
-        if field not in self.core.fields:
+        if not self.core.has_field(field):
             raise KeyError(f"{self.name} has no {field!r}")
         if self.group > 1 and self.core.fields[field][1] == 1:  # one a slot
             return self.core.get_field(field).reshape(-1)
@@ -336,7 +336,7 @@ class SparseParameter(Parameter):
     def write(self, values: NDArray[Any], field: str = "weight") -> None:
         if field == GRADIENT:
             self.hold_gradient(True)
-        if field not in self.core.fields:
+        if not self.core.has_field(field):
             raise KeyError(f"{self.name} has no {field!r}")
         dtype, width, _ = self.core.fields[field]
         one_a_slot = self.group > 1 and width == 1
@@ -360,17 +360,17 @@ class SparseParameter(Parameter):
     def fields(self) -> dict[str, Field]:
         found = {}
         for name, (dtype, width, birth) in self.core.fields.items():
-            if name not in ("weight", GRADIENT):
-                other = Field(dtype, width == 1 and self.group > 1, birth)  # one that somebody put there
-                found[name] = self._declared.get(name, other)
+            if name in self._declared:
+                found[name] = self._declared[name]
+            elif name not in ("weight", GRADIENT):  # one that somebody put there
+                found[name] = Field(dtype, width == 1 and self.group > 1, birth)
         return found
 
     def has(self, field: str) -> bool:
-        return field in self.core.fields
+        return bool(self.core.has_field(field))
 
     def fits(self, name: str, field: Field) -> bool:
-        there = self.core.fields.get(name)
-        return there is not None and there[:2] == (field.of(self.dtype), 1 if field.per_slot else self.group)
+        return bool(self.core.field_kind(name) == (field.of(self.dtype), 1 if field.per_slot else self.group))
 
     def add_field(self, name: str, field: Field) -> None:
         field.check(name)
@@ -379,7 +379,7 @@ class SparseParameter(Parameter):
         self._declared[name] = field
 
     def drop_field(self, name: str) -> None:
-        if name in self.core.fields:
+        if self.core.has_field(name):
             self.core.drop_field(name)
         self._declared.pop(name, None)
 
@@ -392,7 +392,7 @@ class SparseParameter(Parameter):
         return weights + sum(self.field_bytes(field) for field in fields)
 
     def gradient_bytes(self) -> int:
-        return self.field_bytes(Field()) if GRADIENT in self.core.fields else 0
+        return self.field_bytes(Field()) if self.core.has_field(GRADIENT) else 0
 
     def values_of(self, field: str) -> NDArray[Any]:
         return self.core.get_field(field)
@@ -410,7 +410,7 @@ class SparseParameter(Parameter):
     # --- gradients that are kept ------------------------------------------------------------
 
     def hold_gradient(self, hold: bool) -> None:
-        held = GRADIENT in self.core.fields
+        held = self.core.has_field(GRADIENT)
         if hold and not held:
             self.core.add_field(GRADIENT, self.dtype)
         elif not hold and held:
@@ -604,7 +604,7 @@ class SparseParameter(Parameter):
         return _core.field_finite(self.core, "weight")
 
     def finite_field(self, name: str) -> bool:
-        return name not in self.core.fields or _core.field_finite(self.core, name)
+        return not self.core.has_field(name) or _core.field_finite(self.core, name)
 
     def structure(self) -> Structure:
         """Which sources each group has."""
