@@ -519,3 +519,34 @@ def test_a_constructor_that_no_file_could_call_is_refused_at_once():
         words = r"optimizer \(Short\) could not be read .*says weight_decay, clip_norm, schedule, which its"
         with pytest.raises(TypeError, match=words):
             rw.Trainer(net, loss="mse", optimizer=Short())
+
+
+def test_constants_that_were_changed_for_a_while_are_those_of_now():
+    """What is kept between calls of fit is of the constants that are there when a call begins."""
+
+    def trained(change):
+        net = rw.Sequential([rw.Sparse(4, 6, density=1.0), rw.Sparse(6, 1, density=1.0)], seed=0)
+        t = rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01))
+        x = np.random.default_rng(0).normal(size=(8, 4))
+        for call in range(4):
+            if change:
+                t.callbacks = [Betas((0.5, 0.6))] if call == 1 else []
+                t.optimizer.betas = (0.9, 0.999)
+            t.fit(x, x[:, :1], batch_size=8, epochs=1 if call != 1 else 2, verbose=0)
+        return t
+
+    class Betas(rw.Callback):
+        def __init__(self, betas):
+            self.betas = betas
+
+        def on_epoch_end(self, state):
+            state.trainer.optimizer.betas = self.betas if state.epoch == 2 else (0.9, 0.999)
+
+    changed, plain = trained(True), trained(False)
+    assert changed.optimizer.betas == plain.optimizer.betas == (0.9, 0.999)
+    twin = rw.Trainer.from_config(changed.config(), changed.arrays())
+    x = np.random.default_rng(1).normal(size=(8, 4))
+    for t in (changed, twin):
+        t.fit(x, x[:, :1], batch_size=8, verbose=0)
+    assert changed.network.predict(x).tobytes() == twin.network.predict(x).tobytes()
+    assert changed.network.predict(x).tobytes() != plain.network.predict(x).tobytes()

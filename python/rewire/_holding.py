@@ -12,6 +12,7 @@ from rewire._shards import MOST
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.history import History
+from rewire.layers.passing import Updates
 from rewire.link_counts import refuse_if_too_large
 from rewire.optim import Optimizer
 from rewire.rewiring import Rule
@@ -26,6 +27,7 @@ class Holding(Evaluating):
     optimizer: Optimizer
     rewiring: Rule
     state: TrainingState
+    _updates: tuple[Optimizer, Updates] | None = None
 
     # --- how far it is ------------------------------------------------------------------
 
@@ -115,6 +117,13 @@ class Holding(Evaluating):
             parameter.prepare(fields)
         self.state.optimizer_step, self.state.optimizer_fields = 0, tuple(fields)
         net.trained_by = weakref.ref(self)
+
+    def updates(self) -> Updates:
+        """The optimizer's constants in the core's terms: those of the last call while they are the same."""
+        kept = self._updates
+        if kept is None or kept[0] is not self.optimizer or kept[1].constants != self.optimizer.constants():
+            kept = self._updates = self.optimizer, self.optimizer.updates()
+        return kept[1]
 
     def rule_memory(self) -> dict[str, Any]:
         """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""

@@ -70,7 +70,7 @@ class Stepper:
         self.step_whole, self.rewiring_whole = interrupts.section(), interrupts.section()
         self.trainer, self.net, self.state, self.ws = trainer, trainer.network, trainer.state, ws
         self.optimizer, self.rule = trainer.optimizer, trainer.rewiring
-        self.updates, self.constants = self.optimizer.updates(), self.optimizer.constants()
+        self.updates = trainer.updates()
         self.apply, self.keep = Apply(self.updates), Keep()
         self.passing = self.net.passing(ws, fused=trainer.fused, training=True)
         self.linear = self.passing.linear
@@ -267,10 +267,10 @@ class Stepper:
     def place(self, rate: float) -> None:
         """Set the optimizer's constants for the coming step: they may have been changed since the last."""
         constants = self.optimizer.constants()
-        if constants != self.constants:
+        if constants != self.updates.constants:
             self.refuse_other_fields()
             self.updates.clear()
-            self.constants = constants
+            self.updates.constants = constants
         self.updates.place(rate, self.optimizer.weight_decay, self.state.optimizer_step + 1)
 
     def refuse_other_fields(self) -> None:

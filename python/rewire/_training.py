@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rewire._targets import Targets
 from rewire._unfinished import Unfinished
 from rewire.history import History
+from rewire.layers.passing import Updates
 from rewire.losses import Loss
 from rewire.metrics import Metric
 from rewire.network import Sequential
@@ -117,6 +118,9 @@ class TrainerLike(Protocol):
 
     def training_metric(self) -> Metric | None:
         """A fresh metric for the batches that are learnt from."""
+
+    def updates(self) -> Updates:
+        """The optimizer's constants in the core's terms."""
 
     def rule_memory(self) -> dict[str, Any]:
         """What the rewiring rule keeps from one rewiring to the next."""

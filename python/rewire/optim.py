@@ -123,7 +123,7 @@ class Optimizer(Parameters):
         """Fresh constants in the core's terms; :meth:`Updates.place` sets what changes from step to step."""
         state = [name for name, field in self.fields.items() if not field.per_slot]
         age = next((name for name, field in self.fields.items() if field.ages), None)
-        return Updates(lambda: _core.Update(state=state, age=age, **self.constants()))
+        return Updates(lambda: _core.Update(state=state, age=age, **self.constants()), self.constants())
 
     def stepped(
         self, parameters: Iterable[Parameter], rate: float, count: int

@@ -70,11 +70,13 @@ class Updates(dict[tuple[bool, float], _core.Update]):
     ----------
     make : callable
         Gives fresh constants.
+    constants : mapping
+        By which it makes them, as `Optimizer.constants` gives them.
     """
 
-    def __init__(self, make: Callable[[], _core.Update]) -> None:
+    def __init__(self, make: Callable[[], _core.Update], constants: Mapping[str, Any]) -> None:
         super().__init__()
-        self._make = make
+        self._make, self.constants = make, constants
         self._now = 0.0, 0.0, 1
 
     def place(self, rate: float, decay: float, count: int) -> None:
