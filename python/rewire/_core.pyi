@@ -5,7 +5,7 @@ must already have the dtype and order named (the callers convert): a wrong one
 is refused with a ``TypeError`` or ``ValueError`` that names the argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -627,3 +627,11 @@ def stream(number: int, worker: int = 0) -> int: ...  # the random stream of a p
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
 def normals(count: int, seed: int, stream: int, step: int, row: int) -> NDArray[np.float32]: ...
 def hypergeometric(total: int, marked: int, draws: int, u: float) -> int: ...
+
+# --- what is put back after an error
+
+def keep(
+    thing: Any, kinds: Mapping[type, str], undo: list[Any], shallow: Container[str] | None = ()
+) -> None: ...
+def keep_items(container: Any, holds: str, undo: list[Any]) -> None: ...
+def set_attributes(thing: Any, values: dict[str, Any]) -> None: ...

@@ -64,6 +64,7 @@ include "moments.pxi"
 include "links.pxi"
 include "frozen.pxi"
 include "many.pxi"
+include "undo.pxi"
 
 
 # --- the machine ----------------------------------------------------------------

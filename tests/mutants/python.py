@@ -479,7 +479,7 @@ MUTANTS = [
     Mutant(
         "buffers-stay-after-an-error",
         "_snapshot.py",
-        "    for buffer in network.tree.buffers.values():\n        _keep(buffer, undo)\n",
+        "    for buffer in network.tree.buffers.values():\n        _core.keep(buffer, _HOLDS, undo)\n",
         "",
         "test_outside.py::test_error_leaves_everything_as_it_was",
     ),
