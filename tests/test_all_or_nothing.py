@@ -460,3 +460,21 @@ def test_evaluating_predicting_and_saving_change_nothing(tmp_path):
     t.save(tmp_path / "other.st")  # under another rule, which has no memory
     t.rewiring = dsr
     assert everything(t) == was
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["callbacks of the package", "a callback that clears"])
+def test_rows_of_the_history_come_back(own):
+    def clear(callback, state):
+        state.trainer.history.epochs.clear()
+
+    t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy")
+    t.fit(X, Y, epochs=3, verbose=0)
+    rows, there = t.history.epochs, list(t.history.epochs)
+    if own:
+        t.callbacks.append(Raises("on_epoch_end", spoil=clear))
+    else:
+        t.callbacks.append(rw.EarlyStopping(monitor="none such"))
+    with pytest.raises((Mishap, ValueError)):
+        t.fit(X, Y, epochs=3, verbose=0)
+    assert t.history.epochs is rows and len(rows) == 3
+    assert all(row is before for row, before in zip(rows, there, strict=True))

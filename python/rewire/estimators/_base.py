@@ -114,7 +114,6 @@ class BaseSparseMLP(Fitted):
 
     n_iter_: int
     t_: int
-    loss_curve_: list[float]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     best_loss_: float | None
@@ -451,13 +450,11 @@ class BaseSparseMLP(Fitted):
         """Attributes that say how training went."""
         rows, epochs_before = trainer.history.epochs, self.n_iter_ if going_on else 0
         # Not all rows again: a stream may bring a hundred thousand calls of an epoch each.
-        before: list[float] = self.loss_curve_ if epochs_before else []
-        curve = before + [row["loss"] for row in rows[epochs_before:]]
+        losses = [row["loss"] for row in rows[epochs_before:]]
         found: dict[str, Any] = {
             "n_iter_": len(rows),
-            "t_": (self.t_ if epochs_before else 0) + n_samples * (len(rows) - epochs_before),
-            "loss_curve_": curve,
-            "loss_": curve[-1] if rows else math.nan,
+            "t_": (self.t_ if epochs_before else 0) + n_samples * len(losses),
+            "loss_": rows[-1]["loss"] if rows else math.nan,
             "n_layers_": len(trainer.network.weight_layers) + 1,
         }
         scores = [row[monitor] for row in rows if monitor in row] if self.early_stopping else None
@@ -466,7 +463,7 @@ class BaseSparseMLP(Fitted):
         found["validation_scores_"] = scores
         found["best_validation_score_"] = None if scores is None else max(scores, default=math.nan)
         known = self.best_loss_ if epochs_before else None
-        since = curve if known is None else [known, *curve[epochs_before:]]
+        since = [row["loss"] for row in rows] if known is None else [known, *losses]
         found["best_loss_"] = min(since, default=math.nan) if scores is None else None
         return found
 

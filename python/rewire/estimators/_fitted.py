@@ -27,6 +27,7 @@ class Fitted(Arguments):
     """Attributes of both estimators, and the network that predicts."""
 
     trainer_: Trainer
+    n_iter_: int
     n_jobs: int | None
 
     @contextlib.contextmanager
@@ -58,6 +59,11 @@ class Fitted(Arguments):
         """One row an epoch, over all calls."""
         check_is_fitted(self)
         return self.trainer_.history
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """The loss of every epoch."""
+        return [row["loss"] for row in self.history_.epochs[: self.n_iter_]]
 
     @property
     def topology_history_(self) -> list[dict[str, Any]]:
