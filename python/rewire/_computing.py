@@ -256,7 +256,7 @@ class Computing(Assembled):
 
         To wake the others takes longer than so little work takes one; the bits are the same.
         """
-        return resolve(threads) if batch * self.size >= ALONE else 1
+        return 1 if threads == 1 or batch * self.size < ALONE else resolve(threads)
 
     def batch_for(self, n_samples: int, batch_size: int | None, source: Source | None = None) -> int:
         """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small.

@@ -247,16 +247,15 @@ class HintedArguments:
 def hinted(method: Callable[P, T]) -> Callable[P, T]:
     """A method that says what to give instead when it gets an argument that it does not know."""
     known = list(inspect.signature(method).parameters)[1:]
+    among = frozenset(known)
     owner, _, name = method.__qualname__.rpartition(".")
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        for word in kwargs:
-            if word not in known:
-                public = type(args[0]).__name__ if args else owner
-                raise unknown_argument(
-                    f"{public}.{name}", word, known, ARGUMENTS.get(method.__qualname__, {})
-                )
+        if not among.issuperset(kwargs):
+            word = next(word for word in kwargs if word not in among)
+            public = type(args[0]).__name__ if args else owner
+            raise unknown_argument(f"{public}.{name}", word, known, ARGUMENTS.get(method.__qualname__, {}))
         return method(*args, **kwargs)
 
     return call
