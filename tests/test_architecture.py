@@ -73,8 +73,8 @@ ORDER = """
     estimators.rbm estimators.
     torch._kernels torch._structures torch._ops torch._resizing torch._steps torch._chain torch._images
     torch.linear torch.conv torch.mlp torch.tiled
-    torch._sparsify torch._models torch._optimizers torch._twins torch._ranks torch._averages torch.wiring
-    torch._probes torch._rules torch.rewirer torch.module torch.
+    torch._models torch._inherited torch._sparsify torch._optimizers torch._twins torch._ranks torch._averages
+    torch.wiring torch._probes torch._rules torch.rewirer torch.module torch.
     demo . cli.* cli. __main__
 """.split()
 

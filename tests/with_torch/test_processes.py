@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rewire.torch import Rewirer, SparseLinear
+from rewire.torch import Rewirer, SparseLinear, sparsify
 
 RANKS = 2
 
@@ -56,6 +56,9 @@ def in_one_process(rank, folder):
     sgd = torch.optim.SGD(ragged.parameters(), lr=0.01)
     with pytest.raises(NotImplementedError, match="where 10 outputs are no multiple of group=4"):
         trained(ragged, sgd, Rewirer(ragged, sgd, "set", every=1, fraction=0.5), rank, 4)
+
+    with pytest.raises(ValueError, match="model must not be in DistributedDataParallel yet.*after sparsify"):
+        sparsify(DistributedDataParallel(nn.Sequential(nn.Linear(12, 8))))
 
     inner = wrapped.module  # as the message says
     rewirer = Rewirer(inner, optimizer, "snfs", every=1, total_steps=9, process_group=dist.group.WORLD)

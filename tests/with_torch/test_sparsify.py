@@ -199,6 +199,53 @@ def test_flags_hooks_dtypes_and_places_are_kept():
     assert len(seen) == 2
 
 
+def test_what_somebody_has_put_on_a_layer_stays():
+    model = mlp(8, 8)
+    layer = model[0]
+    layer.weight.decay = layer.bias.decay = False
+    layer.scale = layer.density = 2.0  # the latter is the sparse layer's own
+    layer.register_buffer("seen", torch.ones(1), persistent=False)
+    layer.inside = nn.Linear(8, 8)
+    report = sparsify(model, 0.5)
+    assert [row.name for row in report.replaced] == ["0", "0.inside"]
+    assert (model[0].weight.decay, model[0].bias.decay, model[0].scale) == (False, False, 2.0)
+    assert model[0].density == 0.5 and isinstance(model[0].inside, SparseLinear)
+    assert "0.seen" in dict(model.named_buffers()) and "0.seen" not in model.state_dict()
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        "register_forward_pre_hook",
+        "register_forward_hook",
+        "register_full_backward_pre_hook",
+        "register_full_backward_hook",
+        "register_state_dict_pre_hook",
+        "register_load_state_dict_pre_hook",
+        "register_load_state_dict_post_hook",
+    ],
+)
+def test_hooks_of_modules_go_along(register):
+    model, seen = mlp(8, 8), []
+    handle = getattr(model[0], register)(lambda module, *given: seen.append(type(module)))
+    sparsify(model, 0.5)
+    for _ in range(2):  # the second time without
+        model.load_state_dict(model.state_dict())
+        model(torch.ones(2, 8, requires_grad=True)).sum().backward()
+        assert seen == [SparseLinear]
+        handle.remove()
+
+
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+@pytest.mark.parametrize("which", ["weight", "bias"])
+def test_hooks_of_parameters_stay_behind_with_a_warning(register, which):
+    model = mlp(8, 8)
+    getattr(getattr(model[0], which), register)(lambda gradient: 1 / 0)
+    with pytest.warns(UserWarning, match=f"hooks of 0.{which} do not go along"):
+        sparsify(model, 0.5)
+    model(torch.ones(2, 8)).sum().backward()
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -228,6 +275,37 @@ def test_what_is_no_model_of_layers_is_refused():
         sparsify(nn.Sequential(nn.ReLU()))
     with pytest.raises(TypeError, match="model must be an nn.Module"):
         sparsify("model")
+
+
+def forward_of_another(layer):
+    layer.forward = nn.Linear(8, 8).forward
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("wrap", "why"),
+    [
+        (forward_of_another, "its forward has been replaced by another function"),
+        (
+            lambda layer: torch.compile(layer, backend="eager"),
+            "compiled by itself: call torch.compile after sparsify",
+        ),
+    ],
+)
+def test_layers_that_compute_otherwise_stay_dense(wrap, why):
+    model = nn.Sequential(nn.Linear(8, 8), wrap(nn.Linear(8, 8)))
+    x = torch.ones(2, 8)
+    before = model[1](x)
+    report = sparsify(model, 0.5)
+    assert [kept.why for kept in report.kept] == [why] and torch.equal(model[1](x), before)
+
+
+def test_a_model_that_was_compiled_runs_its_sparse_layers():
+    model = mlp(8, 8)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    compiled(torch.ones(2, 8))
+    sparsify(compiled, 0.5)
+    assert torch.equal(compiled(torch.ones(2, 8)), model[0](torch.ones(2, 8)))
 
 
 def test_a_layer_that_would_have_no_links_is_named():

@@ -8,7 +8,7 @@ from torch import nn
 
 from rewire.torch.linear import SparseLinear
 
-__all__ = ["refuse_sharded", "sparse_layers", "unwrapped"]
+__all__ = ["refuse_sharded", "refuse_wrapped", "sparse_layers", "unwrapped"]
 
 ROOT = "model"  # the name of a layer that is the whole model; torch has "" for it
 
@@ -44,3 +44,12 @@ def refuse_sharded(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if type(parameter.data).__name__ == "DTensor":
             raise NotImplementedError(f"parameters must be plain tensors, got {name} as a DTensor (FSDP, TP)")
+
+
+def refuse_wrapped(model: nn.Module) -> None:
+    """ValueError for a model in a wrapper that knows its parameters already."""
+    if any(isinstance(module, nn.parallel.DistributedDataParallel) for module in model.modules()):
+        raise ValueError(
+            "model must not be in DistributedDataParallel yet, which would not add up gradients of new "
+            "parameters: wrap it after sparsify"
+        )

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["resize"]
+__all__ = ["hooked", "resize"]
+
+HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def resize(parameter: Any, values: torch.Tensor) -> nn.Parameter | None:
@@ -35,10 +37,15 @@ def resize(parameter: Any, values: torch.Tensor) -> nn.Parameter | None:
 def _dressed(new: nn.Parameter, old: nn.Parameter) -> nn.Parameter:
     """A parameter with the hooks and attributes of another."""
     new.__dict__.update(old.__dict__)
-    for name in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+    for name in HOOKS:
         if getattr(old, name, None):
             setattr(new, name, getattr(old, name))
     return new
+
+
+def hooked(parameter: torch.Tensor) -> bool:
+    """Whether something is called when its gradient has been made."""
+    return any(getattr(parameter, name, None) for name in HOOKS)
 
 
 def _remembered(parameter: torch.Tensor) -> bool:

@@ -15,6 +15,8 @@ from rewire._checks import choice, describe, integer, number, one_of_types
 from rewire.connectivity import Connectivity
 from rewire.link_counts import erk_links
 from rewire.parameters.initial import GROUPS
+from rewire.torch._inherited import inherit
+from rewire.torch._models import refuse_wrapped
 from rewire.torch._ops import COMPUTED_IN
 from rewire.torch.conv import SparseConv1x1, why_not_1x1
 from rewire.torch.linear import SparseLinear
@@ -128,15 +130,19 @@ def sparsify(
     ------
     TypeError, ValueError
         For wrong arguments, for a word in ``skip`` or ``density`` that no such layer has, for a model that
-        is itself one or has none that could become sparse. The model is as it was then.
+        is itself one, has none that could become sparse, or is in ``DistributedDataParallel`` already. The
+        model is as it was then.
 
     Notes
     -----
     Left alone, each with its reason: subclasses of ``nn.Linear`` (``nn.MultiheadAttention`` reads the weights
     of its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights,
-    layers on other devices, and convolutions with larger kernels, or with channels in groups. A layer that
-    stands in several places stays one layer. Flags, dtypes and hooks are kept. The fast path of
+    layers that are compiled by themselves or on other devices, and convolutions with larger kernels, or with
+    channels in groups. A layer that stands in several places stays one layer. The fast path of
     ``nn.TransformerEncoderLayer``, which would read dense weights, is turned off.
+
+    Flags, dtypes, hooks of modules, and attributes of layers and parameters are kept. Hooks of weights and
+    biases are not, with a warning: they may be for a matrix, or for an optimizer of the old parameters.
 
     Examples
     --------
@@ -155,6 +161,7 @@ def sparsify(
         raise ValueError("model is a linear layer itself: take SparseLinear.from_linear(model)")
     if isinstance(model, nn.Conv2d):
         raise ValueError("model is a convolution itself: take SparseConv1x1.from_conv2d(model)")
+    refuse_wrapped(model)
     group = choice("group", group, GROUPS)
     choice("distribution", distribution, ("uniform", "erk"))
     seed = (
@@ -190,13 +197,13 @@ def sparsify(
         else:
             chosen[id(linear)] = linear, found or 0.0
     if not chosen:
-        sparse = any(isinstance(module, SparseLinear) for module in model.modules())
+        already = any(isinstance(module, SparseLinear) for module in model.modules())
         raise ValueError(
             "model must have an nn.Linear, or an nn.Conv2d of 1 x 1, that can become sparse, got "
             + ("; ".join(f"{kept.name}: {kept.why}" for kept in report.kept) or "none at all")
-            + (" (it has been made sparse already)" if sparse else "")
+            + (" (it has been made sparse already)" if already else "")
         )
-    made = {}
+    made: dict[int, SparseLinear] = {}
     for number_, (key, sizes) in enumerate(_sizes(chosen, distribution, density, group).items()):
         linear = chosen[key][0]
         made_as = SparseConv1x1 if isinstance(linear, nn.Conv2d) else SparseLinear
@@ -210,12 +217,14 @@ def sparsify(
                 f"({n_out} x {n_in}) has none: give it {1 / n_in:.3g} (one for each output) or more by its "
                 "name, or skip it"
             )
-        made[key] = _dressed(sparse, linear)
+        made[key] = sparse
         before = linear.weight.numel()
         report.replaced.append(Replaced(names[key][0], (n_out, n_in), sparse.density, before, sparse.nnz))
+    inherit({names[key][0]: (made[key], linear) for key, (linear, _) in chosen.items()})
     for linear, name, parent in occurrences:
         if id(linear) in made:
-            setattr(parent, name.rpartition(".")[2], made[id(linear)])
+            owner = made.get(id(parent), parent)  # a layer can have others in it
+            setattr(owner, name.rpartition(".")[2], made[id(linear)])
             if isinstance(parent, nn.TransformerEncoderLayer):
                 parent.activation_relu_or_gelu = 0  # no fast path
                 for encoder in model.modules():
@@ -265,6 +274,10 @@ def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) ->
         return why
     if isinstance(parent, nn.MultiheadAttention):
         return "nn.MultiheadAttention reads its weights directly"
+    if hasattr(parent, "_orig_mod"):
+        return "compiled by itself: call torch.compile after sparsify"
+    if "forward" in vars(linear):
+        return "its forward has been replaced by another function"
     if isinstance(linear, nn.modules.lazy.LazyModuleMixin):
         return "lazy: run a batch through the model first"
     if nn.utils.parametrize.is_parametrized(linear):
@@ -279,20 +292,6 @@ def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) ->
     if linear.weight.device.type != "cpu" or linear.weight.dtype not in COMPUTED_IN:
         return f"weights of {str(linear.weight.dtype)[6:]} on {linear.weight.device}"
     return None
-
-
-def _dressed(sparse: SparseLinear, linear: Layer) -> SparseLinear:
-    """A sparse layer with the flags, hooks and strides of the dense one."""
-    if isinstance(sparse, SparseConv1x1) and isinstance(linear, nn.Conv2d):
-        sparse.stride = linear.stride[0], linear.stride[1]
-    sparse.train(linear.training)
-    sparse.weight.requires_grad_(linear.weight.requires_grad)
-    if sparse.bias is not None and linear.bias is not None:
-        sparse.bias.requires_grad_(linear.bias.requires_grad)
-    for name, hooks in vars(linear).items():
-        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and hooks:
-            setattr(sparse, name, hooks)
-    return sparse
 
 
 # --- which ones, and how sparse -------------------------------------------------------------
