@@ -60,6 +60,35 @@ def test_compiled_in_one_graph_with_equal_bits(backend):
     assert torch.allclose(compiled(x), into(x), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kind", ["dense", "layer", "tiled"])
+def test_hooks_of_weights_are_called_as_those_of_dense_ones(kind, backend):
+    """Those that were there when the layer was compiled, and later ones."""
+    if backend == "inductor" and COMPILER is None:
+        pytest.skip("inductor needs a C++ compiler")
+    torch._inductor.config.compile_threads = 1  # no processes of its own
+    torch.manual_seed(0)
+    one = nn.Linear(12, 12) if kind == "dense" else SparseLinear(12, 12, density=0.3)
+    net = Tiled(Residual(one, nn.ReLU())) if kind == "tiled" else one
+    compiled = torch.compile(net, fullgraph=True, backend=backend)
+    x, seen = torch.randn(4, 12), []
+
+    def gradient(run):
+        one.weight.grad = None
+        run(x).square().sum().backward()
+        return one.weight.grad
+
+    plain = gradient(net)
+    for calls in (1, 2):
+        one.weight.register_hook(lambda gradient: 2 * gradient)
+        one.weight.register_post_accumulate_grad_hook(lambda weight: seen.append(weight.grad.clone()))
+        seen.clear()
+        found = gradient(compiled)
+        torch.testing.assert_close(found, 2**calls * plain)
+        assert len(seen) == calls and all(torch.equal(each, found) for each in seen)
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(COMPILER is None, reason="inductor needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
