@@ -262,9 +262,18 @@ def test_a_store_is_no_array_and_says_what_to_do(store, use, says):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("T", r"is no array and has no T: y @ store"), ("toarray", "is no array"), ("nz", "has no attribute")],
+    [
+        ("T", r"has no T: y @ store"),
+        ("toarray", r"has no toarray: store\.to_csr\(\)"),
+        ("getrow", r"has no getrow: .*store\.row\(i\)"),
+        ("items", r"has no items: store\.to_arrays\(\)"),
+        ("get", r"has no get: store\[i, j\]"),
+        ("update", r"has no update: store\.set\(rows, cols, values\)"),
+        ("clear", r"has no clear: .*store\.remove\(rows, cols\)"),
+        ("nz", "has no attribute"),
+    ],
 )
-def test_attributes_of_arrays(store, name, says):
+def test_attributes_of_arrays_and_dicts(store, name, says):
     with pytest.raises(AttributeError, match=f"a WeightStore {says}"):
         getattr(store, name)
 

@@ -1,4 +1,4 @@
-"""What a store is not: each operator of an array says where the store keeps what was meant."""
+"""What a store is not: operators of arrays, and names of theirs and of dicts, say what does that here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ _WAY = {
     "item": "store[i, j] is one connection and store[rows, cols] several of them, store.row(i) and "
     "store.column(j) are whole ones, store[np.ix_(rows, cols)] is a block, store.to_csr() can be sliced",
     "mask": "store[np.nonzero(mask)] are the connections at a mask's positions",
+    "all": "store.to_arrays() is (rows, columns, weights), a loop over the store gives (row, column, weight)",
+    "get": "store[i, j] is a weight, 0.0 where nothing is connected, which `(i, j) in store` tells",
+    "set": "store.set(rows, cols, values) sets weights and connects what is not connected yet",
+    "del": "`del store[i, j]` disconnects one, store.remove(rows, cols) several of them",
 }
-# Attributes of arrays and sparse matrices.
+# Attributes of arrays, sparse matrices and dicts.
 _NAMES = {
     "T": "back", "transpose": "back", "dot": "product", "toarray": "array", "todense": "array",
-    "tocsr": "array", "tocoo": "array", "sum": "sum", "multiply": "sum",
+    "tocsr": "array", "tocsc": "array", "tocoo": "array", "tolil": "array", "todok": "array",
+    "data": "array", "indices": "array", "indptr": "array", "astype": "array", "sum": "sum",
+    "multiply": "sum", "getrow": "item", "getcol": "item", "nonzero": "all", "keys": "all", "values": "all",
+    "items": "all", "get": "get", "setdefault": "set", "update": "set", "pop": "del", "clear": "del",
 }  # fmt: skip
 
 
@@ -61,7 +68,7 @@ class NoArray:
 
         def __getattr__(self, name):
             what = _NAMES.get(name)
-            words = f"is no array and has no {name}: {_WAY[what]}" if what else f"has no attribute {name!r}"
+            words = f"has no {name}: {_WAY[what]}" if what else f"has no attribute {name!r}"
             raise AttributeError(f"a {type(self).__name__} {words}", name=name, obj=self)
 
     def __bool__(self) -> bool:
