@@ -7,6 +7,7 @@ import torch
 import torch._inductor.config
 from test_linear import layer, samples
 from torch import library, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rewire.torch import Residual, SparseConv1x1, SparseLinear, SparseMLP, Tiled, _kernels
 
@@ -108,6 +109,18 @@ def test_blocks_are_compiled_in_one_graph(kind):
         found.append([y.detach(), z.grad, *[p.grad.clone() for p in net.parameters()]])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("kind", ["row", "mlp", "tiled"])
+def test_flops_are_those_of_the_links(kind):
+    row, x = model(), torch.randn(4, 3, 12)
+    net = {"row": lambda row: row, "mlp": SparseMLP.from_sequential, "tiled": Tiled}[kind](row)
+    with FlopCounterMode(display=False) as counter:
+        net(x)
+    assert counter.get_total_flops() == 2 * 12 * (row[0].weight.numel() + row[2].weight.numel())
+    with FlopCounterMode(display=False) as counter:
+        net(x).sum().backward()
+    assert counter.get_total_flops() == 2 * 12 * (2 * row[0].weight.numel() + 3 * row[2].weight.numel())
 
 
 def test_exported_program_has_its_links():

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import library
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from rewire._format import plural
 from rewire.torch import _kernels
@@ -417,6 +418,21 @@ def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:
     """One of each of the tensors that vmap has stacked."""
     pairs = zip(tensors, dims, strict=True)
     return [tensor if dim is None else tensor.select(dim, i) for tensor, dim in pairs]
+
+
+# --- how much they compute ------------------------------------------------------------------
+
+
+@register_flop_formula(torch.ops.rewire.linear)
+def _(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    return 2 * math.prod(x[:-1]) * math.prod(weight)
+
+
+@register_flop_formula(torch.ops.rewire.linear_backward)
+def _(dy: Any, x: Any, weight: Any, indptr: Any, sources: Any, *sizes: Any, **options: Any) -> int:
+    _, _, group, *_ = sizes
+    products = (x is not None) + (weight is not None)
+    return 2 * products * math.prod(dy[:-1]) * math.prod(sources) * group
 
 
 # --- autocast -------------------------------------------------------------------------------
