@@ -40,7 +40,7 @@ def test_averages_follow_the_links(rule):
     model = model_of(network())
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     optimizer = sgd(model)
-    rewirer = Rewirer(model, optimizer, rule, every=2, total_steps=99, averages=[average])
+    rewirer = Rewirer(model, optimizer, rule, every=2, total_steps=99, averages=average)
     means, births = [by_position(m) for m in model], 0
     for i, (x, t) in enumerate(data()):
         loss = (model(x) - t).square().mean()  # it is held in the next step

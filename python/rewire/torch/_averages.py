@@ -17,9 +17,11 @@ __all__ = ["checked_averages", "counterparts", "follow"]
 
 
 def checked_averages(averages: Any) -> list[nn.Module]:
-    """A list of modules; TypeError or ValueError for anything else."""
-    if isinstance(averages, nn.Module) or not isinstance(averages, Iterable):
-        raise TypeError(f"averages must be a list of nn.Module, got {describe(averages)}")
+    """A list of modules, of one or of several; TypeError or ValueError for anything else."""
+    if isinstance(averages, nn.Module):
+        averages = [averages]
+    if not isinstance(averages, Iterable):
+        raise TypeError(f"averages must be an nn.Module or a list of them, got {describe(averages)}")
     found = list(averages)
     for i, each in enumerate(found):
         one_of_types(f"averages[{i}]", each, nn.Module, "an nn.Module")

@@ -51,10 +51,10 @@ class Rewirer:
         dropout and norms: for rules that follow paths, such as ``"cht"``.
     seed : int
         Names the random numbers of the rule.
-    averages : list of nn.Module
+    averages : nn.Module or list of nn.Module
         Copies of the model that average its weights, such as ``torch.optim.swa_utils.AveragedModel``: their
         links become those of the model whenever these change, and means stay with their links. One that
-        is made later is put into the attribute of this name.
+        is made later is put into the list of this name.
     process_group : optional
         Of processes that train one model, where it is not wrapped in ``DistributedDataParallel``, which says
         so itself.
