@@ -277,6 +277,24 @@ def test_what_is_no_model_of_layers_is_refused():
         sparsify("model")
 
 
+def test_matrices_of_other_modules_are_in_the_report():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.ModuleList([nn.TransformerEncoder(layer, 2), nn.Embedding(5, 8), nn.LSTM(8, 4)])
+    report = sparsify(model, 0.5)
+    assert report.others[:2] == [
+        (f"0.layers.{i}.self_attn.in_proj_weight", (24, 8), "of MultiheadAttention, which is no nn.Linear")
+        for i in (0, 1)
+    ]
+    said = str(report).splitlines()
+    assert said[-3:-1] == [
+        "kept dense: 0.layers.0.self_attn.in_proj_weight and 1 more: of MultiheadAttention, which is no "
+        "nn.Linear (384 weights)",
+        "kept dense: 2.weight_ih_l0 and 1 more: of LSTM, which is no nn.Linear (192 weights)",
+    ]
+    with pytest.raises(ValueError, match=r"got weight_ih_l0 and 1 more: of LSTM, which is no nn.Linear"):
+        sparsify(nn.LSTM(8, 4))
+
+
 def forward_of_another(layer):
     layer.forward = nn.Linear(8, 8).forward
     return layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -38,10 +39,10 @@ class Replaced(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A linear layer or a convolution that was left as it is, and why."""
+    """What was left as it is, and why: a linear layer, a convolution, a matrix of another module."""
 
     name: str
-    shape: tuple[int, int]  # (out_features, in_features), or channels
+    shape: tuple[int, ...]  # (out_features, in_features), or channels; of a matrix its own
     why: str
 
 
@@ -55,12 +56,16 @@ class SparsifyReport:
         Layers that are sparse now: name, shape, density, weights before and after.
     kept : list of Kept
         Linear layers and convolutions that were left alone: name, shape, and why.
+    others : list of Kept
+        Matrices in modules that are neither, and no embedding, such as ``in_proj_weight`` of
+        ``nn.MultiheadAttention`` or the weights of ``nn.LSTM``: name, shape, and of which kind of module.
     parameters_before, parameters_after : int
         Of the whole model.
     """
 
     replaced: list[Replaced] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    others: list[Kept] = field(default_factory=list)
     parameters_before: int = 0
     parameters_after: int = 0
 
@@ -78,9 +83,20 @@ class SparsifyReport:
             ).rstrip()
             for row in rows
         ]
-        lines += [f"kept dense: {name}: {why}" for name, _, why in self.kept]
+        lines += [f"kept dense: {each}" for each in self.reasons()]
         lines.append(f"parameters of the model: {self.parameters_before:,} -> {self.parameters_after:,}")
         return "\n".join(lines)
+
+    def reasons(self) -> list[str]:
+        """What is dense, and why; matrices of others together, by kinds of modules."""
+        kinds: dict[str, list[Kept]] = {}
+        for each in self.others:
+            kinds.setdefault(each.why, []).append(each)
+        return [f"{name}: {why}" for name, _, why in self.kept] + [
+            f"{found[0].name}{f' and {len(found) - 1} more' if found[1:] else ''}: {why} "
+            f"({sum(math.prod(each.shape) for each in found):,} weights)"
+            for why, found in kinds.items()
+        ]
 
 
 def sparsify(
@@ -179,7 +195,7 @@ def sparsify(
     wanted = _densities(density, every, distribution)
     skips = _skips(skip, every)
     shared = _shared(model)
-    report = SparsifyReport(parameters_before=_count(model))
+    report = SparsifyReport(parameters_before=_count(model), others=_others(model))
     chosen: dict[int, tuple[Layer, float]] = {}
     for linear, name, _ in occurrences:
         own = names[id(linear)]
@@ -200,7 +216,7 @@ def sparsify(
         already = any(isinstance(module, SparseLinear) for module in model.modules())
         raise ValueError(
             "model must have an nn.Linear, or an nn.Conv2d of 1 x 1, that can become sparse, got "
-            + ("; ".join(f"{kept.name}: {kept.why}" for kept in report.kept) or "none at all")
+            + ("; ".join(report.reasons()) or "none at all")
             + (" (it has been made sparse already)" if already else "")
         )
     made: dict[int, SparseLinear] = {}
@@ -253,6 +269,22 @@ def _shape(layer: Layer) -> tuple[int, int]:
 def _count(model: nn.Module) -> int:
     lazy = nn.parameter.UninitializedParameter
     return sum(p.numel() for p in model.parameters() if not isinstance(p, lazy))
+
+
+def _others(model: nn.Module) -> list[Kept]:
+    """Matrices in modules that are no linear layers, convolutions or embeddings."""
+    found = []
+    known = (
+        nn.Linear, _ConvNd, SparseLinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm,
+        nn.modules.lazy.LazyModuleMixin, nn.utils.parametrize.ParametrizationList,
+    )  # fmt: skip
+    for prefix, module in model.named_modules():
+        if not isinstance(module, known):
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.ndim > 1:
+                    why = f"of {type(module).__name__}, which is no nn.Linear"
+                    found.append(Kept(f"{prefix}.{name}" if prefix else name, tuple(parameter.shape), why))
+    return found
 
 
 def _shared(model: nn.Module) -> dict[int, list[str]]:
