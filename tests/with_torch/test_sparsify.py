@@ -275,6 +275,9 @@ def test_what_is_no_model_of_layers_is_refused():
         sparsify(nn.Sequential(nn.ReLU()))
     with pytest.raises(TypeError, match="model must be an nn.Module"):
         sparsify("model")
+    sharded = type("FullyShardedDataParallel", (nn.Sequential,), {})(nn.Linear(3, 4))
+    with pytest.raises(NotImplementedError, match="model must not be in FSDP"):
+        sparsify(sharded)
 
 
 def test_matrices_of_other_modules_are_in_the_report():

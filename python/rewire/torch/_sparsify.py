@@ -17,7 +17,7 @@ from rewire.connectivity import Connectivity
 from rewire.link_counts import erk_links
 from rewire.parameters.initial import GROUPS
 from rewire.torch._inherited import inherit
-from rewire.torch._models import refuse_wrapped
+from rewire.torch._models import refuse_sharded, refuse_wrapped
 from rewire.torch._ops import COMPUTED_IN
 from rewire.torch.conv import SparseConv1x1, why_not_1x1
 from rewire.torch.linear import SparseLinear
@@ -148,6 +148,8 @@ def sparsify(
         For wrong arguments, for a word in ``skip`` or ``density`` that no such layer has, for a model that
         is itself one, has none that could become sparse, or is in ``DistributedDataParallel`` already. The
         model is as it was then.
+    NotImplementedError
+        For a model in FSDP.
 
     Notes
     -----
@@ -177,6 +179,7 @@ def sparsify(
         raise ValueError("model is a linear layer itself: take SparseLinear.from_linear(model)")
     if isinstance(model, nn.Conv2d):
         raise ValueError("model is a convolution itself: take SparseConv1x1.from_conv2d(model)")
+    refuse_sharded(model)
     refuse_wrapped(model)
     group = choice("group", group, GROUPS)
     choice("distribution", distribution, ("uniform", "erk"))
