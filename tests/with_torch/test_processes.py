@@ -57,7 +57,7 @@ def in_one_process(rank, folder):
     with pytest.raises(NotImplementedError, match="where 10 outputs are no multiple of group=4"):
         trained(ragged, sgd, Rewirer(ragged, sgd, "set", every=1, fraction=0.5), rank, 4)
 
-    with pytest.raises(ValueError, match="model must not be in DistributedDataParallel yet.*after sparsify"):
+    with pytest.raises(ValueError, match="0: in DistributedDataParallel, .*: sparsify first, then wrap"):
         sparsify(DistributedDataParallel(nn.Sequential(nn.Linear(12, 8))))
 
     inner = wrapped.module  # as the message says

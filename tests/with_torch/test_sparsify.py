@@ -1,5 +1,7 @@
 """Two lines for a model that exists: which layers become sparse, and what stays."""
 
+from types import MethodType
+
 import pytest
 import torch
 from test_linear import samples
@@ -203,13 +205,18 @@ def test_what_somebody_has_put_on_a_layer_stays():
     model = mlp(8, 8)
     layer = model[0]
     layer.weight.decay = layer.bias.decay = False
-    layer.scale = layer.density = 2.0  # the latter is the sparse layer's own
+    layer.weight.main_grad, layer.weight.rate = torch.zeros(8, 8), torch.ones(())
+    layer.scale = layer.groups = 2.0  # the latter is a name of convolutions alone
+    layer.forward = layer.forward  # as wrappers leave it behind that put it back
     layer.register_buffer("seen", torch.ones(1), persistent=False)
     layer.inside = nn.Linear(8, 8)
     report = sparsify(model, 0.5)
     assert [row.name for row in report.replaced] == ["0", "0.inside"]
     assert (model[0].weight.decay, model[0].bias.decay, model[0].scale) == (False, False, 2.0)
-    assert model[0].density == 0.5 and isinstance(model[0].inside, SparseLinear)
+    assert model[0].groups == 2.0 and model[0].weight.rate == 1.0
+    assert isinstance(model[0].inside, SparseLinear)
+    assert not hasattr(model[0].weight, "main_grad")  # of the matrix's shape
+    assert torch.equal(model(torch.ones(2, 8)), SparseLinear.forward(model[0], torch.ones(2, 8)))
     assert "0.seen" in dict(model.named_buffers()) and "0.seen" not in model.state_dict()
 
 
@@ -246,6 +253,15 @@ def test_hooks_of_parameters_stay_behind_with_a_warning(register, which):
     model(torch.ones(2, 8)).sum().backward()
 
 
+def test_optimizers_in_the_backward_pass_stay_behind_with_a_warning():
+    """They hang on nodes of the graph; the attribute is what shows of them."""
+    model = mlp(8, 8)
+    model[0].weight._in_backward_optimizers = [torch.optim.SGD([model[0].weight], 0.1)]
+    with pytest.warns(UserWarning, match="hooks of 0.weight do not go along"):
+        sparsify(model, 0.5)
+    assert not hasattr(model[0].weight, "_in_backward_optimizers")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -276,14 +292,17 @@ def test_what_is_no_model_of_layers_is_refused():
     with pytest.raises(TypeError, match="model must be an nn.Module"):
         sparsify("model")
     sharded = type("FullyShardedDataParallel", (nn.Sequential,), {})(nn.Linear(3, 4))
-    with pytest.raises(NotImplementedError, match="model must not be in FSDP"):
+    with pytest.raises(ValueError, match="0: in FullyShardedDataParallel, .*: sparsify first, then wrap"):
         sparsify(sharded)
+    report = sparsify(nn.ModuleDict({"teacher": sharded, "student": nn.Linear(3, 4)}), 0.5)
+    assert [row.name for row in report.replaced] == ["student"] and type(sharded[0]) is nn.Linear
 
 
 def test_matrices_of_other_modules_are_in_the_report():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     model = nn.ModuleList([nn.TransformerEncoder(layer, 2), nn.Embedding(5, 8), nn.LSTM(8, 4)])
-    report = sparsify(model, 0.5)
+    model[0].token, model.decoder = nn.Parameter(torch.ones(1, 1, 8)), model[1].weight  # no others
+    report = sparsify(model, 0.5, skip="2")
     assert report.others[:2] == [
         (f"0.layers.{i}.self_attn.in_proj_weight", (24, 8), "of MultiheadAttention, which is no nn.Linear")
         for i in (0, 1)
@@ -298,27 +317,42 @@ def test_matrices_of_other_modules_are_in_the_report():
         sparsify(nn.LSTM(8, 4))
 
 
-def forward_of_another(layer):
-    layer.forward = nn.Linear(8, 8).forward
-    return layer
+def hidden(name):
+    return f"its own {name} would hide that of a sparse layer"
+
+
+COMPILED = "compiled by itself: call torch.compile after sparsify"
 
 
 @pytest.mark.parametrize(
-    ("wrap", "why"),
+    ("change", "why"),
     [
-        (forward_of_another, "its forward has been replaced by another function"),
+        (lambda layer: setattr(layer, "forward", nn.Linear(8, 8).forward), hidden("forward")),
+        (lambda layer: setattr(layer, "reset_parameters", lambda: None), hidden("reset_parameters")),
+        (lambda layer: layer.register_buffer("mask", torch.ones(8, 8)), hidden("mask")),
+        (lambda layer: setattr(layer, "init", nn.Linear(2, 2)), hidden("init")),
+        (lambda layer: setattr(layer, "density", 0.5), hidden("density")),
         (
-            lambda layer: torch.compile(layer, backend="eager"),
-            "compiled by itself: call torch.compile after sparsify",
+            lambda layer: setattr(layer, "size", MethodType(lambda layer: layer.weight.shape, layer)),
+            "its size is a method that is bound to it",
         ),
+        (lambda layer: setattr(layer, "alias", layer.weight), "tied weights: 1.weight and 1.alias"),
+        (lambda layer: setattr(layer, "alias", layer.bias), "tied bias: 1.bias and 1.alias"),
+        (lambda layer: layer.compile(backend="eager"), COMPILED),
+        (lambda layer: torch.compile(layer, backend="eager"), COMPILED),
     ],
+    ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_layers_that_compute_otherwise_stay_dense(wrap, why):
-    model = nn.Sequential(nn.Linear(8, 8), wrap(nn.Linear(8, 8)))
+def test_layers_that_would_not_be_the_same_stay_dense(change, why):
+    layer = nn.Linear(8, 8)
+    wrapper = change(layer)
+    model = nn.Sequential(nn.Linear(8, 8), layer if wrapper is None else wrapper)
+    before = {name: id(value) for name, value in vars(layer).items()}
     x = torch.ones(2, 8)
-    before = model[1](x)
+    y = model[1](x)
     report = sparsify(model, 0.5)
-    assert [kept.why for kept in report.kept] == [why] and torch.equal(model[1](x), before)
+    assert [kept.why for kept in report.kept] == [why] and torch.equal(model[1](x), y)
+    assert {name: id(value) for name, value in vars(layer).items()} == before
 
 
 def test_a_model_that_was_compiled_runs_its_sparse_layers():

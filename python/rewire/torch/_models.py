@@ -8,8 +8,10 @@ from torch import nn
 
 from rewire.torch.linear import SparseLinear
 
-__all__ = ["refuse_sharded", "refuse_wrapped", "sparse_layers", "unwrapped"]
+__all__ = ["refuse_sharded", "sparse_layers", "unwrapped", "wrappers"]
 
+SHARDED = ("FullyShardedDataParallel", "FSDPModule")
+REPLICATED = ("DistributedDataParallel", "DDP")  # the latter for torch.distributed._composable.replicate
 ROOT = "model"  # the name of a layer that is the whole model; torch has "" for it
 
 
@@ -36,20 +38,22 @@ def refuse_sharded(model: nn.Module) -> None:
     """NotImplementedError for a model whose parameters lie in pieces on several processes."""
     for module in model.modules():
         for cls in type(module).__mro__:
-            if cls.__name__ in ("FullyShardedDataParallel", "FSDPModule"):
+            if cls.__name__ in SHARDED:
                 raise NotImplementedError(
                     f"model must not be in FSDP ({cls.__name__}), which cuts the weights of links into "
-                    "pieces: use DistributedDataParallel"
+                    "pieces: use DistributedDataParallel, after sparsify"
                 )
     for name, parameter in model.named_parameters():
         if type(parameter.data).__name__ == "DTensor":
             raise NotImplementedError(f"parameters must be plain tensors, got {name} as a DTensor (FSDP, TP)")
 
 
-def refuse_wrapped(model: nn.Module) -> None:
-    """ValueError for a model in a wrapper that knows its parameters already."""
-    if any(isinstance(module, nn.parallel.DistributedDataParallel) for module in model.modules()):
-        raise ValueError(
-            "model must not be in DistributedDataParallel yet, which would not add up gradients of new "
-            "parameters: wrap it after sparsify"
-        )
+def wrappers(model: nn.Module) -> dict[int, str]:
+    """For modules in wrappers that go by the parameters they have been made with: which, by `id`."""
+    return {
+        id(inside): cls.__name__
+        for module in model.modules()
+        for cls in type(module).__mro__
+        if cls.__name__ in SHARDED + REPLICATED
+        for inside in module.modules()
+    }

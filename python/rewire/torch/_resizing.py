@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["hooked", "resize"]
+__all__ = ["IN_BACKWARD", "hooked", "resize"]
 
 HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+IN_BACKWARD = "_in_backward_optimizers"  # torch.distributed's, for optimizers that such hooks step
 
 
 def resize(parameter: Any, values: torch.Tensor) -> nn.Parameter | None:
@@ -44,8 +45,8 @@ def _dressed(new: nn.Parameter, old: nn.Parameter) -> nn.Parameter:
 
 
 def hooked(parameter: torch.Tensor) -> bool:
-    """Whether something is called when its gradient has been made."""
-    return any(getattr(parameter, name, None) for name in HOOKS)
+    """Whether something is called when its gradient has been made; hooks of graph nodes cannot be seen."""
+    return any(getattr(parameter, name, None) for name in (*HOOKS, IN_BACKWARD))
 
 
 def _remembered(parameter: torch.Tensor) -> bool:

@@ -16,8 +16,8 @@ from rewire._checks import choice, describe, integer, number, one_of_types
 from rewire.connectivity import Connectivity
 from rewire.link_counts import erk_links
 from rewire.parameters.initial import GROUPS
-from rewire.torch._inherited import inherit
-from rewire.torch._models import refuse_sharded, refuse_wrapped
+from rewire.torch._inherited import inherit, why_not_inherited
+from rewire.torch._models import wrappers
 from rewire.torch._ops import COMPUTED_IN
 from rewire.torch.conv import SparseConv1x1, why_not_1x1
 from rewire.torch.linear import SparseLinear
@@ -56,18 +56,18 @@ class SparsifyReport:
         Layers that are sparse now: name, shape, density, weights before and after.
     kept : list of Kept
         Linear layers and convolutions that were left alone: name, shape, and why.
+    parameters_before, parameters_after : int
+        Of the whole model.
     others : list of Kept
         Matrices in modules that are neither, and no embedding, such as ``in_proj_weight`` of
         ``nn.MultiheadAttention`` or the weights of ``nn.LSTM``: name, shape, and of which kind of module.
-    parameters_before, parameters_after : int
-        Of the whole model.
     """
 
     replaced: list[Replaced] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
-    others: list[Kept] = field(default_factory=list)
     parameters_before: int = 0
     parameters_after: int = 0
+    others: list[Kept] = field(default_factory=list)
 
     def __str__(self) -> str:
         rows = [("layer", "shape", "density", "weights", "now")]
@@ -146,21 +146,23 @@ def sparsify(
     ------
     TypeError, ValueError
         For wrong arguments, for a word in ``skip`` or ``density`` that no such layer has, for a model that
-        is itself one, has none that could become sparse, or is in ``DistributedDataParallel`` already. The
-        model is as it was then.
-    NotImplementedError
-        For a model in FSDP.
+        is itself one, or has none that could become sparse. The model is as it was then.
 
     Notes
     -----
     Left alone, each with its reason: subclasses of ``nn.Linear`` (``nn.MultiheadAttention`` reads the weights
-    of its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights,
-    layers that are compiled by themselves or on other devices, and convolutions with larger kernels, or with
-    channels in groups. A layer that stands in several places stays one layer. The fast path of
-    ``nn.TransformerEncoderLayer``, which would read dense weights, is turned off.
+    of its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights or
+    biases, layers on other devices or compiled by themselves, convolutions with larger kernels, or with
+    channels in groups, and layers in ``DistributedDataParallel`` or FSDP, which go by the old parameters:
+    unwrap the model, call this, and wrap it anew. Also layers on which somebody has put what would hide a
+    part of a sparse layer, such as another ``forward`` or a buffer ``mask``, or a method bound to them. A
+    layer that stands in several places stays one layer. The fast path of ``nn.TransformerEncoderLayer``,
+    which would read dense weights, is turned off.
 
-    Flags, dtypes, hooks of modules, and attributes of layers and parameters are kept. Hooks of weights and
-    biases are not, with a warning: they may be for a matrix, or for an optimizer of the old parameters.
+    Flags, dtypes, hooks of modules, and all else that has been put on layers and parameters are kept, but
+    for tensors on parameters that have their shape. Hooks of weights and biases are not kept, with a warning
+    (those of nodes of the graph cannot be seen): they may be for a matrix, or for an optimizer of the old
+    parameters.
 
     Examples
     --------
@@ -179,8 +181,6 @@ def sparsify(
         raise ValueError("model is a linear layer itself: take SparseLinear.from_linear(model)")
     if isinstance(model, nn.Conv2d):
         raise ValueError("model is a convolution itself: take SparseConv1x1.from_conv2d(model)")
-    refuse_sharded(model)
-    refuse_wrapped(model)
     group = choice("group", group, GROUPS)
     choice("distribution", distribution, ("uniform", "erk"))
     seed = (
@@ -196,19 +196,19 @@ def sparsify(
         names.setdefault(id(linear), []).append(name)
         parents.setdefault(id(linear), []).append(parent)
     wanted = _densities(density, every, distribution)
-    skips = _skips(skip, every)
-    shared = _shared(model)
     report = SparsifyReport(parameters_before=_count(model), others=_others(model))
+    skips = _skips(skip, every + [other.name for other in report.others])
+    shared, wrapped = _shared(model), wrappers(model)
     chosen: dict[int, tuple[Layer, float]] = {}
     for linear, name, _ in occurrences:
-        own = names[id(linear)]
+        own, own_parents = names[id(linear)], parents[id(linear)]
         if name != own[0]:
             continue
         found = next((value for value in map(wanted, own) if value is not None), None)
         why = (
             "skipped"
             if any(fits(each, linear) for fits in skips for each in own)
-            else next(filter(None, (_unfit(linear, each, shared) for each in parents[id(linear)])), None)
+            else next(filter(None, (_unfit(linear, each, shared, wrapped) for each in own_parents)), None)
             or (None if found is not None else "density names no value for it")
         )
         if why is not None:
@@ -275,32 +275,37 @@ def _count(model: nn.Module) -> int:
 
 
 def _others(model: nn.Module) -> list[Kept]:
-    """Matrices in modules that are no linear layers, convolutions or embeddings."""
-    found = []
+    """Matrices that belong to no linear layer, convolution or embedding."""
     known = (
         nn.Linear, _ConvNd, SparseLinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm,
-        nn.modules.lazy.LazyModuleMixin, nn.utils.parametrize.ParametrizationList,
+        nn.modules.lazy.LazyModuleMixin,
     )  # fmt: skip
+    theirs = {id(p) for module in model.modules() if isinstance(module, known) for p in module.parameters()}
+    found = []
     for prefix, module in model.named_modules():
-        if not isinstance(module, known):
-            for name, parameter in module.named_parameters(recurse=False):
-                if parameter.ndim > 1:
-                    why = f"of {type(module).__name__}, which is no nn.Linear"
-                    found.append(Kept(f"{prefix}.{name}" if prefix else name, tuple(parameter.shape), why))
+        for name, parameter in module.named_parameters(recurse=False):
+            lazy = isinstance(parameter, nn.parameter.UninitializedParameter)
+            if not lazy and id(parameter) not in theirs and sum(size > 1 for size in parameter.shape) > 1:
+                why = f"of {type(module).__name__}, which is no nn.Linear"
+                found.append(Kept(f"{prefix}.{name}" if prefix else name, tuple(parameter.shape), why))
     return found
 
 
 def _shared(model: nn.Module) -> dict[int, list[str]]:
-    """The names of every parameter, by the parameter."""
-    found: dict[int, dict[str, int]] = {}
+    """The names of every parameter that has several, by the parameter."""
+    found: dict[int, list[str]] = {}
     for prefix, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            found.setdefault(id(parameter), {})[f"{prefix}.{name}" if prefix else name] = id(module)
-    return {key: list(names) for key, names in found.items() if len({*names.values()}) > 1}
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            found.setdefault(id(parameter), []).append(f"{prefix}.{name}" if prefix else name)
+    return {key: names for key, names in found.items() if len(names) > 1}
 
 
-def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) -> str | None:
+def _unfit(
+    linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]], wrapped: Mapping[int, str]
+) -> str | None:
     """Why a layer cannot become sparse; None if it can."""
+    if id(linear) in wrapped:
+        return f"in {wrapped[id(linear)]}, which goes by the old parameters: sparsify first, then wrap"
     if not isinstance(linear, nn.Linear | nn.Conv2d):
         return (
             f"it is of type {type(linear).__name__}: of convolutions only those of images can become sparse"
@@ -309,10 +314,8 @@ def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) ->
         return why
     if isinstance(parent, nn.MultiheadAttention):
         return "nn.MultiheadAttention reads its weights directly"
-    if hasattr(parent, "_orig_mod"):
+    if hasattr(parent, "_orig_mod") or linear._compiled_call_impl is not None:
         return "compiled by itself: call torch.compile after sparsify"
-    if "forward" in vars(linear):
-        return "its forward has been replaced by another function"
     if isinstance(linear, nn.modules.lazy.LazyModuleMixin):
         return "lazy: run a batch through the model first"
     if nn.utils.parametrize.is_parametrized(linear):
@@ -322,11 +325,14 @@ def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) ->
         return f"a subclass of nn.{kind.__name__}: {type(linear).__module__}.{type(linear).__qualname__}"
     if not {"weight", "bias"} <= linear._parameters.keys():
         return "its weights are computed from others (pruning, weight norm)"
-    if id(linear.weight) in shared:
-        return f"tied weights: {' and '.join(shared[id(linear.weight)])}"
+    for which, parameter in (("weights", linear.weight), ("bias", linear.bias)):
+        if id(parameter) in shared:
+            return f"tied {which}: {' and '.join(shared[id(parameter)])}"
+    if type(linear.weight.data) is not torch.Tensor:
+        return f"weights in a {type(linear.weight.data).__name__}, which is no plain tensor"
     if linear.weight.device.type != "cpu" or linear.weight.dtype not in COMPUTED_IN:
         return f"weights of {str(linear.weight.dtype)[6:]} on {linear.weight.device}"
-    return None
+    return why_not_inherited(linear)
 
 
 # --- which ones, and how sparse -------------------------------------------------------------
