@@ -14,6 +14,13 @@ from rewire.torch import Residual, SparseConv1x1, SparseLinear, SparseMLP, Tiled
 COMPILER = shutil.which("g++") or shutil.which("c++")
 
 
+@pytest.fixture(autouse=True)
+def one_process():
+    """For inductor, which would start some of its own."""
+    with torch._inductor.config.patch(compile_threads=1):
+        yield
+
+
 def given(one, x):
     return x, one.weight, one.bias, one.indptr, one.sources, one.in_features, one.out_features
 
@@ -39,7 +46,6 @@ def test_operators_pass_the_checks_of_torch():
 def test_compiled_in_one_graph_with_equal_bits(backend):
     if backend == "inductor" and COMPILER is None:
         pytest.skip("inductor needs a C++ compiler")
-    torch._inductor.config.compile_threads = 1  # no processes of its own
     net, x = model(), torch.randn(4, 3, 12, generator=torch.Generator().manual_seed(1))
     compiled = torch.compile(net, fullgraph=True, backend=backend)
     found = []
@@ -63,14 +69,13 @@ def test_compiled_in_one_graph_with_equal_bits(backend):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.soak)])
-@pytest.mark.parametrize("kind", ["dense", "layer", "tiled"])
-def test_hooks_of_weights_are_called_as_those_of_dense_ones(kind, backend):
+@pytest.mark.parametrize("kind", ["layer", "tiled"])
+def test_hooks_of_weights_are_called_under_a_compiler(kind, backend):
     """Those that were there when the layer was compiled, and later ones."""
     if backend == "inductor" and COMPILER is None:
         pytest.skip("inductor needs a C++ compiler")
-    torch._inductor.config.compile_threads = 1  # no processes of its own
     torch.manual_seed(0)
-    one = nn.Linear(12, 12) if kind == "dense" else SparseLinear(12, 12, density=0.3)
+    one = SparseLinear(12, 12, density=0.3)
     net = Tiled(Residual(one, nn.ReLU())) if kind == "tiled" else one
     compiled = torch.compile(net, fullgraph=True, backend=backend)
     x, seen = torch.randn(4, 12), []
@@ -95,7 +100,6 @@ def test_hooks_of_weights_are_called_as_those_of_dense_ones(kind, backend):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
 @pytest.mark.parametrize("kind", ["mlp", "tiled"])
 def test_blocks_are_compiled_in_one_graph(kind):
-    torch._inductor.config.compile_threads = 1  # no processes of its own
     torch.manual_seed(0)
     mlp = SparseMLP([12, 20, 12], "gelu", density=0.5)
     net = mlp if kind == "mlp" else Tiled(Residual(nn.LayerNorm(12), mlp))
@@ -111,10 +115,15 @@ def test_blocks_are_compiled_in_one_graph(kind):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("kind", ["row", "mlp", "tiled"])
-def test_flops_are_those_of_the_links(kind):
+@pytest.mark.parametrize("kind", ["row", "mlp", "tiled", "images"])
+def test_flops_are_those_of_the_slots(kind):
+    """Those of the links, and of outputs that fill up a group."""
     row, x = model(), torch.randn(4, 3, 12)
-    net = {"row": lambda row: row, "mlp": SparseMLP.from_sequential, "tiled": Tiled}[kind](row)
+    if kind == "images":
+        row[0], row[2] = SparseConv1x1(12, 20, density=0.3), SparseConv1x1(20, 5, density=0.5)
+        x = torch.randn(2, 12, 3, 2)
+    net = {"mlp": SparseMLP.from_sequential, "tiled": Tiled}.get(kind, lambda row: row)(row)
+    assert row[2].weight.numel() > row[2].nnz
     with FlopCounterMode(display=False) as counter:
         net(x)
     assert counter.get_total_flops() == 2 * 12 * (row[0].weight.numel() + row[2].weight.numel())

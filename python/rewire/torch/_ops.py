@@ -421,6 +421,7 @@ def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:
 
 
 # --- how much they compute ------------------------------------------------------------------
+# A counter of FLOPs gives shapes, so that links which slots hold for outputs that are not there count too.
 
 
 @register_flop_formula(torch.ops.rewire.linear)
