@@ -270,6 +270,9 @@ def test_a_store_is_no_array_and_says_what_to_do(store, use, says):
         ("get", r"has no get: store\[i, j\]"),
         ("update", r"has no update: store\.set\(rows, cols, values\)"),
         ("clear", r"has no clear: .*store\.remove\(rows, cols\)"),
+        ("setdefault", r"has no setdefault: `if \(i, j\) not in store: store\.set"),
+        ("getnnz", r"has no getnnz: store\.nnz"),
+        ("max", r"has no max: store\.to_csr\(\)"),
         ("nz", "has no attribute"),
     ],
 )

@@ -17,6 +17,8 @@ _WAY = {
     "all": "store.to_arrays() is (rows, columns, weights), a loop over the store gives (row, column, weight)",
     "get": "store[i, j] is a weight, 0.0 where nothing is connected, which `(i, j) in store` tells",
     "set": "store.set(rows, cols, values) sets weights and connects what is not connected yet",
+    "default": "`if (i, j) not in store: store.set([i], [j], [value])` connects one unless it is connected",
+    "count": "store.nnz is the number of connections, store.shape that of all rows and columns",
     "del": "`del store[i, j]` disconnects one, store.remove(rows, cols) several of them",
 }
 # Attributes of arrays, sparse matrices and dicts.
@@ -25,7 +27,10 @@ _NAMES = {
     "tocsr": "array", "tocsc": "array", "tocoo": "array", "tolil": "array", "todok": "array",
     "data": "array", "indices": "array", "indptr": "array", "astype": "array", "sum": "sum",
     "multiply": "sum", "getrow": "item", "getcol": "item", "nonzero": "all", "keys": "all", "values": "all",
-    "items": "all", "get": "get", "setdefault": "set", "update": "set", "pop": "del", "clear": "del",
+    "items": "all", "get": "get", "setdefault": "default", "update": "set", "pop": "del", "clear": "del",
+    "popitem": "del", "tobsr": "array", "todia": "array", "asformat": "array", "tolist": "array",
+    "diagonal": "array", "mean": "sum", "max": "sum", "min": "sum", "power": "sum", "getnnz": "count",
+    "count_nonzero": "count", "size": "count", "H": "back", "getH": "back", "mT": "back",
 }  # fmt: skip
 
 
