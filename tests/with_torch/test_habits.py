@@ -77,7 +77,10 @@ def test_what_is_no_average_of_the_model_is_refused():
         Rewirer(model, sgd(model), "set", every=1, averages=[model])
     rewirer = Rewirer(model, sgd(model), "set", every=1)
     trained(model, rewirer.optimizer, rewirer, data(2))
-    rewirer.averages.append(model_of(network()))  # of the beginning
+    with pytest.raises(TypeError, match="averages must be an nn.Module or a list of them, got 3"):
+        rewirer.averages = 3
+    rewirer.averages = model_of(network())  # of the beginning
+    rewirer.averages.append(model_of(network()))
     before = links(model)
     with pytest.raises(ValueError, match="must have the links of the model"):
         rewirer.rewire()

@@ -360,7 +360,7 @@ def test_a_model_that_is_one_sparse_layer(name):
     layer = SparseLinear(20, 12, density=0.2)
     average = torch.optim.swa_utils.AveragedModel(layer)
     optimizer = torch.optim.AdamW(layer.parameters())
-    rewirer = Rewirer(layer, optimizer, name, every=1, total_steps=9, averages=[average])
+    rewirer = Rewirer(layer, optimizer, name, every=1, total_steps=9, averages=nn.ModuleList([average]))
     layer(torch.randn(8, 20)).square().mean().backward()
     optimizer.step()
     record = rewirer.step()

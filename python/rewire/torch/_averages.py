@@ -18,7 +18,7 @@ __all__ = ["checked_averages", "counterparts", "follow"]
 
 def checked_averages(averages: Any) -> list[nn.Module]:
     """A list of modules, of one or of several; TypeError or ValueError for anything else."""
-    if isinstance(averages, nn.Module):
+    if isinstance(averages, nn.Module) and not isinstance(averages, nn.ModuleList):
         averages = [averages]
     if not isinstance(averages, Iterable):
         raise TypeError(f"averages must be an nn.Module or a list of them, got {describe(averages)}")

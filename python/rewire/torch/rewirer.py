@@ -51,7 +51,7 @@ class Rewirer:
         dropout and norms: for rules that follow paths, such as ``"cht"``.
     seed : int
         Names the random numbers of the rule.
-    averages : nn.Module or list of nn.Module
+    averages : nn.Module, or list or nn.ModuleList of them
         Copies of the model that average its weights, such as ``torch.optim.swa_utils.AveragedModel``: their
         links become those of the model whenever these change, and means stay with their links. One that
         is made later is put into the list of this name.
@@ -155,6 +155,15 @@ class Rewirer:
         self._watch()
 
     # --- what there is --------------------------------------------------------------------
+
+    @property
+    def averages(self) -> list[nn.Module]:
+        """The averages that follow; another one is appended, or put here as the argument of this name."""
+        return self._averages
+
+    @averages.setter
+    def averages(self, averages: Any) -> None:
+        self._averages = checked_averages(averages)
 
     def layers(self) -> dict[str, SparseLinear]:
         """The layers that take part, by name: those whose weights the optimizer trains now."""
