@@ -73,9 +73,10 @@ class DeepR(Swap):
 
     A weight that has crossed is zero until its link is replaced, so the network that is evaluated after an
     epoch is that of the paper. With groups a weight that has crossed stays zero until the optimizer gives it
-    its sign again, and the slot is dropped when all its weights are zero; with ``every`` above 1 the same
-    holds for a link. Momentum and Adam's moments stay with survivors. A layer that is full does not take
-    part.
+    its sign again, and the slot is dropped when all its weights are zero, which is rare: with groups of 4 no
+    link may move for hundreds of steps, so take groups of 1. With ``every`` above 1 a link that has crossed
+    can come back as well. Momentum and Adam's moments stay with survivors. A layer that is full does not
+    take part.
 
     Cost: a byte a weight, and in every step a pass over all weights with a normal number each.
     """
