@@ -207,13 +207,14 @@ def test_what_somebody_has_put_on_a_layer_stays():
     layer.weight.decay = layer.bias.decay = False
     layer.weight.main_grad, layer.weight.rate = torch.zeros(8, 8), torch.ones(())
     layer.scale = layer.groups = 2.0  # the latter is a name of convolutions alone
+    layer.type = "first"  # the name of a method of all modules
     layer.forward = layer.forward  # as wrappers leave it behind that put it back
     layer.register_buffer("seen", torch.ones(1), persistent=False)
     layer.inside = nn.Linear(8, 8)
     report = sparsify(model, 0.5)
     assert [row.name for row in report.replaced] == ["0", "0.inside"]
     assert (model[0].weight.decay, model[0].bias.decay, model[0].scale) == (False, False, 2.0)
-    assert model[0].groups == 2.0 and model[0].weight.rate == 1.0
+    assert (model[0].groups, model[0].type, model[0].weight.rate) == (2.0, "first", 1.0)
     assert isinstance(model[0].inside, SparseLinear)
     assert not hasattr(model[0].weight, "main_grad")  # of the matrix's shape
     assert torch.equal(model(torch.ones(2, 8)), SparseLinear.forward(model[0], torch.ones(2, 8)))
@@ -321,6 +322,10 @@ def hidden(name):
     return f"its own {name} would hide that of a sparse layer"
 
 
+class Quantized(torch.Tensor):
+    pass
+
+
 COMPILED = "compiled by itself: call torch.compile after sparsify"
 
 
@@ -338,6 +343,10 @@ COMPILED = "compiled by itself: call torch.compile after sparsify"
         ),
         (lambda layer: setattr(layer, "alias", layer.weight), "tied weights: 1.weight and 1.alias"),
         (lambda layer: setattr(layer, "alias", layer.bias), "tied bias: 1.bias and 1.alias"),
+        (
+            lambda layer: setattr(layer, "weight", nn.Parameter(torch.ones(8, 8).as_subclass(Quantized))),
+            "weights in a Quantized, which is no plain tensor",
+        ),
         (lambda layer: layer.compile(backend="eager"), COMPILED),
         (lambda layer: torch.compile(layer, backend="eager"), COMPILED),
     ],

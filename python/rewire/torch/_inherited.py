@@ -28,7 +28,8 @@ AS_MADE: dict[type, tuple[nn.Module, SparseLinear]] = {
 def why_not_inherited(dense: nn.Module) -> str | None:
     """Why a sparse layer would not do what somebody has made this one do; None if it would."""
     sparse = AS_MADE[type(dense)][1]
-    taken = {*dir(type(sparse)), *(name for names in _fields(sparse) for name in names)}
+    parts = [vars(cls) for cls in type(sparse).__mro__ if not issubclass(nn.Module, cls)]
+    taken = {name for names in (*parts, *_fields(sparse)) for name in names}
     for added in _added(dense):
         for name, value in added.items():
             if name in taken:
