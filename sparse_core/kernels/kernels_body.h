@@ -134,79 +134,6 @@ RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int3
     return k;
 }
 
-/* One sample: two rows side by side, all of whose slots lie in the panel. Rows of a few slots
- * spend their time on where they end, so no slot is asked for more than that. */
-RW_INLINE void RW_V(forward_pair)(const rw_rows *s, int32_t row, int32_t *at, const RW_T *x,
-                                  RW_VEC a, RW_VEC b, RW_T *y)
-{
-    const int32_t *source = s->source;
-    const RW_T *w = s->weight;
-    int64_t k = s->start[row] + at[0], stop = s->start[row] + s->len[row];
-    int64_t q = s->start[row + 1] + at[1], end = s->start[row + 1] + s->len[row + 1];
-    for (; k < stop && q < end; k++, q++) {
-        a = RW_V(fma)(RW_V(set1)(w[k]), RW_V(load)(x + source[k]), a);
-        b = RW_V(fma)(RW_V(set1)(w[q]), RW_V(load)(x + source[q]), b);
-    }
-    for (; k < stop; k++)
-        a = RW_V(fma)(RW_V(set1)(w[k]), RW_V(load)(x + source[k]), a);
-    for (; q < end; q++)
-        b = RW_V(fma)(RW_V(set1)(w[q]), RW_V(load)(x + source[q]), b);
-    at[0] = s->len[row];
-    at[1] = s->len[row + 1];
-    RW_V(store)(y + row, a);
-    RW_V(store)(y + row + 1, b);
-}
-
-/* A small batch: one register holds all samples, so one row would wait for its own
- * additions. Four rows are computed side by side, as far as the shortest goes. */
-RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, const rw_panel *p,
-                                  const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile)
-{
-    const int32_t *source = s->source, end = p->end;
-    const RW_T *w = s->weight;
-    int64_t k[4], stop[4], common = INT64_MAX;
-    bool whole = true; /* do all slots lie in the panel? */
-    RW_VEC acc[4];
-    RW_UNROLL
-    for (int i = 0; i < 4; i++) {
-        k[i] = s->start[row + i] + at[i];
-        stop[i] = s->start[row + i] + s->len[row + i];
-        common = stop[i] - k[i] < common ? stop[i] - k[i] : common;
-        acc[i] = p->more ? RW_V(load)(y + (size_t)(row + i) * (size_t)tile)
-                 : bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
-        whole = whole && (stop[i] == k[i] || source[stop[i] - 1] < end);
-    }
-    if (whole && RW_LANES == 1 && tile == 1) { /* without vectors, one lane serves wider tiles too */
-        RW_V(forward_pair)(s, row, at, x, acc[0], acc[1], y);
-        RW_V(forward_pair)(s, row + 2, at + 2, x, acc[2], acc[3], y);
-        return;
-    }
-    for (; common > 0; common--) {
-        if (!whole) {
-            bool past = false;
-            RW_UNROLL
-            for (int i = 0; i < 4; i++)
-                past |= source[k[i]] >= end;
-            if (past)
-                break;
-        }
-        RW_UNROLL
-        for (int i = 0; i < 4; i++) {
-            RW_VEC in = RW_V(load)(x + (size_t)source[k[i]] * (size_t)tile);
-            acc[i] = RW_V(fma)(RW_V(set1)(w[k[i]++]), in, acc[i]);
-        }
-    }
-    RW_UNROLL
-    for (int i = 0; i < 4; i++) {
-        for (; k[i] < stop[i] && source[k[i]] < end; k[i]++) {
-            RW_VEC in = RW_V(load)(x + (size_t)source[k[i]] * (size_t)tile);
-            acc[i] = RW_V(fma)(RW_V(set1)(w[k[i]]), in, acc[i]);
-        }
-        at[i] = (int32_t)(k[i] - s->start[row + i]);
-        RW_V(store)(y + (size_t)(row + i) * (size_t)tile, acc[i]);
-    }
-}
-
 RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
                                   const rw_strip *strip, const RW_T *bias, int32_t tile,
                                   int32_t cols, const int rows, const int most, const bool rest)
@@ -215,9 +142,6 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
     RW_T *y = strip->out;
     size_t in_step = strip->in_step, out_step = strip->out_step;
     int32_t *at = p->at;
-    if (!rest && rows == 1 && cols == RW_LANES)
-        for (; g0 + 4 <= g1; g0 += 4, at += 4)
-            RW_V(forward_four)(s, g0, at, p, x, bias, y, tile);
     for (int32_t g = g0; g < g1; g++, at++) {
         const int32_t *source = s->source + s->start[g];
         const RW_T *w = (const RW_T *)s->weight + s->start[g] * rows;
@@ -257,10 +181,15 @@ RW_FORWARD_OF(2, RW_REGS_2)
 RW_FORWARD_OF(4, RW_REGS_4)
 RW_FORWARD_OF(8, RW_REGS_8)
 
+#include "kernels/kernels_beside.h"
+
 RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                              const rw_strip *s, const void *bias)
 {
-    RW_SERVE(forward, w->group, s, (w, g0, g1, p, s, bias));
+    if (RW_V(pays_beside)(p, s, w->group))
+        RW_V(forward_small_batch)(w, g0, g1, p, s, bias);
+    else
+        RW_SERVE(forward, w->group, s, (w, g0, g1, p, s, bias));
 }
 
 /* --- forward, one sample ---------------------------------------------------- */
@@ -386,11 +315,11 @@ RW_INLINE int32_t RW_V(count_below)(const int32_t *source, int32_t n, int32_t en
     return below;
 }
 
-/* A small batch: one register holds all samples of a source. The work of a row is short then.
- * Where it ends must not depend on its sources, because a machine that waits for them to
- * arrive cannot fetch the next rows meanwhile. So the slots of each row in this panel are
- * counted first, without a branch. Fetched ahead are the values that the next row's slots in
- * this panel write; those of other panels are being written by another core. */
+/* A small batch: one register holds all samples of a source, and these are far, or there is but one
+ * sample. The work of a row is short then. Where it ends must not depend on its sources, because a
+ * machine that waits for them to arrive cannot fetch the next rows meanwhile. So the slots of each
+ * row in this panel are counted first, without a branch. Fetched ahead are the values that the
+ * next row's slots in this panel write; those of other panels are being written by another core. */
 RW_INLINE void RW_V(scatter_small_batch)(const rw_rows *s, int32_t g0, int32_t g1,
                                          const rw_panel *p, const RW_T *dy, RW_T *dx, int32_t tile)
 {
@@ -429,7 +358,7 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
     const RW_T *dy = strip->in;
     RW_T *dx = strip->out;
     size_t in_step = strip->in_step, out_step = strip->out_step;
-    if (!rest && rows == 1 && cols == RW_LANES) {
+    if (!rest && rows == 1 && cols == RW_LANES && (p->far || RW_LANES == 1)) {
         RW_V(scatter_small_batch)(s, g0, g1, p, dy, dx, tile);
         return;
     }
