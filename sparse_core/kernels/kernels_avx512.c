@@ -22,6 +22,7 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
 #include "kernels/kernels_body.h"
 
 #define RW_VEC f32x8
+#define RW_BY_ROWS_OF_16
 #define RW_LANES 8
 #define RW_REGS 1
 #include "kernels/kernels_body.h"

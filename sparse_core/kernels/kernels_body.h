@@ -407,37 +407,45 @@ RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const 
 
 /* --- dW -------------------------------------------------------------------- */
 
-/* `slots` slots of `rows` rows at once, over all samples of a span: slots * rows
- * is a multiple of 8, or slots is 1. */
+/* Samples [0, cols) of a tile of `slots` slots, whose sources' samples lie at + from[k]. */
+RW_INLINE void RW_V(dw_tile)(const RW_T *const *from, size_t at, const RW_T *outs, size_t tile,
+                             size_t cols, RW_VEC *acc, const int rows, const int slots)
+{
+    for (size_t c = 0; c < cols; c += RW_LANES) {
+        RW_VEC out[8];
+        RW_UNROLL
+        for (int r = 0; r < rows; r++)
+            out[r] = RW_V(load)(outs + (size_t)r * tile + c);
+        RW_UNROLL
+        for (int k = 0; k < slots; k++) {
+            RW_VEC in = RW_V(load)(from[k] + at + c);
+            RW_UNROLL
+            for (int r = 0; r < rows; r++)
+                acc[k * rows + r] = RW_V(fma)(in, out[r], acc[k * rows + r]);
+        }
+    }
+}
+
+/* `slots` slots of `rows` rows at once, over all samples of a span; `once`: of one register.
+ * slots * rows is a multiple of 8, or slots is 1. */
 RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_T *dy, RW_T *grad,
-                              const int rows, const int slots)
+                              size_t tile, const int rows, const int slots, const bool once)
 {
     RW_VEC acc[16];
     const RW_T *x = s->x, *from[8];
-    size_t tile = (size_t)s->tile;
+    int32_t whole = once ? 1 : s->n_tiles - ((size_t)s->cols < tile), t = 0;
     RW_UNROLL
     for (int i = 0; i < slots * rows; i++)
         acc[i] = RW_V(zero)();
     RW_UNROLL
     for (int k = 0; k < slots; k++)
         from[k] = x + (size_t)source[k] * tile;
-    for (int32_t t = 0; t < s->n_tiles; t++) {
-        size_t at = (size_t)t * s->x_step, cols = (size_t)(t + 1 < s->n_tiles ? s->tile : s->cols);
-        const RW_T *outs = dy + (size_t)t * s->dy_step;
-        for (size_t c = 0; c < cols; c += RW_LANES) {
-            RW_VEC out[8];
-            RW_UNROLL
-            for (int r = 0; r < rows; r++)
-                out[r] = RW_V(load)(outs + (size_t)r * tile + c);
-            RW_UNROLL
-            for (int k = 0; k < slots; k++) {
-                RW_VEC in = RW_V(load)(from[k] + at + c);
-                RW_UNROLL
-                for (int r = 0; r < rows; r++)
-                    acc[k * rows + r] = RW_V(fma)(in, out[r], acc[k * rows + r]);
-            }
-        }
-    }
+    for (; t < whole; t++)
+        RW_V(dw_tile)(from, (size_t)t * s->x_step, dy + (size_t)t * s->dy_step, tile, tile, acc,
+                      rows, slots);
+    if (!once && t < s->n_tiles)
+        RW_V(dw_tile)(from, (size_t)t * s->x_step, dy + (size_t)t * s->dy_step, tile, (size_t)s->cols, acc,
+                      rows, slots);
     if (slots * rows % 8 == 0) {
         RW_UNROLL
         for (int i = 0; i < slots * rows; i += 8)
@@ -459,12 +467,12 @@ RW_INLINE void RW_V(fetch_span)(const int32_t *source, const rw_span *s, const i
 }
 
 RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                             const rw_span *span, const int64_t *first, RW_T *grad,
-                             const int rows, const int slots)
+                             const rw_span *span, const int64_t *first, RW_T *grad, size_t tile,
+                             const int rows, const int slots, const bool once)
 {
     for (int32_t g = g0; g < g1; g++) {
         const int32_t *source = w->source + w->start[g];
-        const RW_T *dy = (const RW_T *)span->dy + (size_t)g * (size_t)rows * (size_t)span->tile;
+        const RW_T *dy = (const RW_T *)span->dy + (size_t)g * (size_t)rows * tile;
         RW_T *out = grad + first[g - g0] * rows;
         int32_t *at = p->at + (g - g0), k = *at, len = w->len[g], end = p->end;
         bool far = p->far && rw_can_look_ahead(w, g, len);
@@ -473,24 +481,42 @@ RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_
             const RW_T *values = grad + (first[g - g0 + RW_ROWS_AHEAD] + next) * rows;
             RW_V(fetch_piece)(w, g + RW_ROWS_AHEAD, next, p->slots, values, rows);
         }
+#define RW_DW_BLOCK(slots) \
+    RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, tile, rows, slots, once)
         for (; k + slots <= len && source[k + slots - 1] < end; k += slots) {
             if (far)
                 RW_V(fetch_span)(source + k + slots, span, slots);
-            RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, slots);
+            RW_DW_BLOCK(slots);
+        }
+        if (once && slots > 1 && len >= slots && !span->add && k < len && source[len - 1] < end) {
+            k = len - slots; /* some slots a second time, sooner than the last ones one by one */
+            RW_DW_BLOCK(slots);
+            k = len;
         }
         if (slots > 1)
             for (; k < len && source[k] < end; k++)
-                RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, 1);
+                RW_DW_BLOCK(1);
         *at = k;
     }
 }
 
+/* One register of samples, and tiles of usual sizes, are cases of their own: as above. */
 #define RW_DW_OF(rows, slots)                                                                  \
     RW_OUTLINE void RW_V(dw_##rows)(const rw_rows *w, int32_t g0, int32_t g1,                  \
                                     const rw_panel *p, const rw_span *span,                    \
                                     const int64_t *first, void *grad)                          \
     {                                                                                          \
-        RW_V(dw_rows)(w, g0, g1, p, span, first, grad, rows, slots);                           \
+        if (span->n_tiles == 1 && span->tile == RW_LANES)                                      \
+            RW_V(dw_rows)(w, g0, g1, p, span, first, grad, RW_LANES, rows, slots, true);       \
+        else if (RW_REGS > 1 && span->tile == RW_FULL)                                         \
+            RW_V(dw_rows)(w, g0, g1, p, span, first, grad, RW_FULL, rows, slots, false);       \
+        else if (RW_REGS > 1 && span->tile == RW_FULL / 2)                                     \
+            RW_V(dw_rows)(w, g0, g1, p, span, first, grad, RW_FULL / 2, rows, slots, false);   \
+        else if (RW_FULL / 4 > RW_LANES && span->tile == RW_FULL / 4)                          \
+            RW_V(dw_rows)(w, g0, g1, p, span, first, grad, RW_FULL / 4, rows, slots, false);   \
+        else                                                                                   \
+            RW_V(dw_rows)(w, g0, g1, p, span, first, grad, (size_t)span->tile, rows, slots,    \
+                          false);                                                              \
     }
 RW_DW_OF(1, RW_SLOTS_1)
 RW_DW_OF(2, RW_SLOTS_2)
@@ -537,15 +563,17 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 }
 
 #include "kernels/kernels_by_source.h"
-#include "kernels/kernels_few.h"
+#include "kernels/kernels_dw_rows.h"
 #include "kernels/kernels_turn.h"
 
 #undef RW_FULL
+#undef RW_BY_ROWS_OF_16
 #undef RW_FORWARD_BLOCK
 #undef RW_FORWARD_OF
 #undef RW_SCATTER_BLOCK
 #undef RW_SCATTER_OF
 #undef RW_DW_OF
+#undef RW_DW_BLOCK
 #undef RW_BLOCKS
 #undef RW_BLOCKS_OF
 #undef RW_BLOCKS_AND_REST

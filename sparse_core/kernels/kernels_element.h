@@ -596,10 +596,12 @@ RW_KERNEL void RW_E(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const 
 RW_KERNEL void RW_E(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                         const rw_span *span, const int64_t *first, void *grad)
 {
-    /* A register of every such width exists, and one for all samples. */
-    bool few = span->n_tiles == 1 && span->tile <= RW_DW_FEW_SAMPLES && span->tile <= RW_WIDE_LANES;
-    if (few && w->group > 1 && w->group <= RW_WIDE_LANES)
-        RW_DISPATCH(w->group, dw_few, (w, g0, g1, p, span, first, grad));
+    /* As many samples as rows, or one register of them where rows fill half of the widest one of all. */
+    bool few = span->n_tiles == 1
+            && (span->tile <= w->group
+                || (span->tile <= RW_WIDE_LANES && w->group * (int)sizeof(RW_T) >= RW_LINE / 2));
+    if (few && w->group >= 4 && w->group <= RW_WIDE_LANES) /* a register of every such width exists */
+        RW_DISPATCH(w->group, dw_by_rows, (w, g0, g1, p, span, first, grad));
     else
         RW_DISPATCH(span->tile, dw, (w, g0, g1, p, span, first, grad));
 }

@@ -71,8 +71,6 @@
 /* Bytes of a cache line; how many slots ahead what they point to is asked for (8
  * slots take about as long as memory), and how many rows ahead a row's piece. */
 enum { RW_LINE = 64, RW_AHEAD = 8, RW_ROWS_AHEAD = 2 };
-/* The largest tile for which dW of groups takes rows as lanes: a register a sample. */
-enum { RW_DW_FEW_SAMPLES = 8 };
 _Static_assert(RW_AHEAD >= 8,
                "dW fetches the next 8 slots, which rw_can_look_ahead must vouch for");
 #if defined(__GNUC__)
