@@ -154,7 +154,7 @@ enum {
  * where c1 = 1 - b1^t, c2 = 1 - b2^t and t is the slot's own age: steps since it
  * was born, this one included (t = step - born + 1; t = step where born is NULL).
  *
- * A line each: the constant, the kernel (step_sgd in kernels_element.h) and name, and how many
+ * A line each: the constant, the kernel (step_sgd in kernels_step.h) and name, and how many
  * values it keeps beside a weight, of which m is the first and v the second. */
 #define RW_OPTIMIZERS(LINE)          \
     LINE(SGD, sgd, u->momentum != 0) \
