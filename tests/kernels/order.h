@@ -97,16 +97,19 @@ static bool dw_in_order(const rw_kernels *k, const rw_store *s, const rw_tiles *
 
 static void test_the_canonical_order(void)
 {
-    static const int64_t BATCHES[] = { 1, 2, 3, 7, 20, 33, 100, RW_SPAN + 70 };
+    static const int64_t BATCHES[] = { 1,  2,  3,  4,  5,  7,   8,   12,  15,
+                                       16, 20, 32, 33, 64, 100, 130, 200, RW_SPAN + 70 };
+    enum { N_BATCHES = (int)(sizeof BATCHES / sizeof *BATCHES) };
     FOR_EACH_KERNELS(k) {
         for (int g = 0; g < 4; g++) {
             int32_t n_out = 2 * N_LENGTHS + 1, n_in = 40;
             rw_store *s = store_of(n_out, n_in, GROUPS[g], GROUPS[g], k->dtype);
             int32_t grad = add_field(s, "grad");
             void *bias = bias_of(n_out, k->dtype);
-            for (int i = 0; i < 8; i++) {
-                int64_t batch = BATCHES[i];
-                int32_t tile = i % 2 ? 1 << (i + g) % 7 : rw_tile_size(batch, k->dtype);
+            for (int i = 0; i < 2 * N_BATCHES; i++) {
+                int64_t batch = BATCHES[i % N_BATCHES];
+                int32_t tile =
+                    i < N_BATCHES ? rw_tile_size(batch, k->dtype) : 1 << (i + g) % 7;
                 rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
                 rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
                 rw_tiles *y = tiles_new(n_out, batch, tile, k->dtype);

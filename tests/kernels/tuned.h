@@ -73,10 +73,10 @@ static void written_free(written w)
 
 static void test_tuning_changes_no_bit(void)
 {
-    static const int64_t BATCHES[] = { 1, 2, 20, 100, RW_SPAN + 70 };
+    static const int64_t BATCHES[] = { 1, 2, 6, 16, 20, 100, RW_SPAN + 70 };
     FOR_EACH_KERNELS(k)
         for (int g = 0; g < 4; g++)
-            for (int i = g % NEXT_PAIR; i < 5; i += NEXT_PAIR) {
+            for (int i = g % NEXT_PAIR; i < 7; i += NEXT_PAIR) {
                 written usual = written_with(k, GROUPS[g], BATCHES[i]);
                 for (int odd = 0; odd < 2; odd++) {
                     rw_kernels tuned = *k;

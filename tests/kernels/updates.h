@@ -231,7 +231,7 @@ static void check_added(rw_dtype t, const void *old, const void *new, const void
 static void test_gradients_add_up(void)
 {
     static const struct { int64_t batch; int32_t tile; } CASES[] = {
-        { 1, 1 }, { 50, 16 }, { 50, 64 }, { 512, 64 }, { 513, 64 }, { 1100, 32 }
+        { 1, 1 }, { 7, 8 }, { 16, 16 }, { 50, 16 }, { 50, 64 }, { 512, 64 }, { 513, 64 }, { 1100, 32 }
     };
     FOR_EACH_KERNELS(k)
         for (size_t c = 0; c < 4 * sizeof CASES / sizeof *CASES; c++) {
