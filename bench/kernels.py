@@ -18,7 +18,7 @@ from itertools import product
 
 import numpy as np
 from _array_cells import arrays
-from _batch_cells import batches
+from _batch_cells import batches, few_samples
 from _bf16_cells import bf16, judge_bf16
 from _measure import Result, Side, SideError, measure
 from _report import Report, parser, settle
@@ -614,6 +614,7 @@ def main() -> None:
     machine = limits(report, arguments.threads)
     arrays(report)
     large = batches(report)
+    few_samples(report)
     narrow = bf16(report, crossover)
     cells = run(report)
     tables(report, cells, machine)
