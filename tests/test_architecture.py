@@ -42,7 +42,7 @@ ORDER = """
     layers.composite layers.row layers.residual layers.concat layers.switch_net layers.tree
     layers.summary layers.
     metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays
-    losses.contrast losses.
+    losses.contrast losses. _checked
     schedules optim _assembled _computing predictor network files _narrowed neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
     rewiring.participation rewiring.memory rewiring.answers rewiring.context

@@ -383,7 +383,7 @@ def test_targets_are_not_copied_whole_to_look_at_their_range():
     for given in (y, sparse.csr_array(y)):
         tracemalloc.start()
         try:
-            t._check_targets(given, t.loss, "y")
+            t._check_targets(given, "y")
             assert tracemalloc.get_traced_memory()[1] < 0.8 * y.nbytes
         finally:
             tracemalloc.stop()

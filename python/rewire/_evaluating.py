@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
-from rewire._inputs import Source, as_source
-from rewire._moments import SampleWeights, levels, quiet
+from rewire._checked import checked
+from rewire._inputs import as_source
+from rewire._moments import SampleWeights, quiet
 from rewire.activations import Linear
 from rewire.callbacks import brings_network
 from rewire.losses import Loss, Targets
@@ -23,7 +24,6 @@ from rewire.network import Sequential
 from rewire.streams.ahead import Ahead
 from rewire.streams.joining import Samples
 from rewire.streams.kinds import pieces_of
-from rewire.streams.pieces import Piece
 from rewire.streams.stream import Stream
 from rewire.threads import resolve
 
@@ -62,7 +62,7 @@ class Evaluating:
     ) -> Samples:
         loss = self.loss if loss is None else loss
         source = as_source(X, self.network.n_in, f"{which}X")
-        targets = self._check_targets(y, loss, f"{which}y")
+        targets = self._check_targets(y, f"{which}y", loss)
         if targets.n_samples != source.n_samples:
             raise ValueError(
                 f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
@@ -84,40 +84,12 @@ class Evaluating:
         if pieces.n_features not in (None, n_in):
             shape = pieces.n_samples, pieces.n_features
             raise ValueError(f"{which}X must have {n_in} features, got shape {shape}")
-        return Stream(pieces, partial(self._check_piece, which), n_in)
+        wrap = partial(checked, n_in=n_in, check_targets=self._check_targets, which=which)
+        return Stream(pieces, wrap, n_in)
 
-    def _check_inputs(self, piece: Piece, which: str = "") -> tuple[Source, NDArray[np.float64] | None]:
-        """The inputs of a piece, and the weights of its samples."""
-        source = as_source(piece.x, self.network.n_in, f"{which}X{piece.place}")
-        if piece.weight is None:
-            return source, None
-        name = f"{which}sample_weight{piece.place}"
-        weight = _checks.float_vector(name, piece.weight, source.n_samples, low=0.0)
-        if levels(weight[weight > 0]).any():
-            raise ValueError(
-                f"{name} must be 0 or within 2^-200 and 2^200, so that those of all pieces can be compared, "
-                f"got {weight[levels(weight) != 0][0]:g}"
-            )
-        return source, weight
-
-    def _check_piece(self, which: str, piece: Piece) -> Samples:
-        """A piece of data, checked; errors say which it is."""
-        if piece.y is None:
-            raise TypeError(
-                f"{which}y must be there: {which}X{piece.place} has come without it, got None; batches are "
-                "tuples (X, y), and arrays and tables have y beside them"
-            )
-        source, weight = self._check_inputs(piece, which)
-        targets = self._check_targets(piece.y, self.loss, f"{which}y{piece.place}")
-        if targets.n_samples != source.n_samples:
-            raise ValueError(
-                f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
-                f"{piece.place and f' in {which}X{piece.place}'}"
-            )
-        return Samples(source, targets, weight)
-
-    def _check_targets(self, y: Any, loss: Loss, name: str) -> Targets:
+    def _check_targets(self, y: Any, name: str, loss: Loss | None = None) -> Targets:
         """Targets of a loss, within its range as they are and once they are standardised."""
+        loss = self.loss if loss is None else loss
         if self.network.target_standardizer is not None:
             refuse_unscalable(loss, self.network)
         targets = loss.targets(y, self.network.n_out, name)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _checks
+from rewire._checked import checked_inputs
 from rewire._evaluating import refuse_unscalable
 from rewire._inputs import as_source
 from rewire._moments import quiet
@@ -424,7 +425,8 @@ class OwnLoop(OwnSteps):
             source = as_source(X, self.network.n_in)
             weight = self._check_weight(sample_weight, source.n_samples, "sample_weight")
         else:
-            with Ahead(map(self._check_inputs, in_order(pieces, self.network.n_in))) as parts:
+            n_in = self.network.n_in
+            with Ahead(checked_inputs(piece, n_in) for piece in in_order(pieces, n_in)) as parts:
                 source, weight = seen(parts), None
         with self.network.gate.writing("learn_inputs"), quiet():
             self._refuse_kept("learn_inputs")
@@ -456,7 +458,7 @@ class OwnLoop(OwnSteps):
                 "standardize_targets=True), got False"
             )
         refuse_unscalable(self.loss, self.network)
-        targets = self._check_targets(y, self.loss, "y")
+        targets = self._check_targets(y, "y")
         weight = self._check_weight(sample_weight, targets.n_samples, "sample_weight")
         with self.network.gate.writing("learn_targets"), quiet():
             self._refuse_kept("learn_targets")
