@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,6 @@ from rewire.callbacks import State, handlers
 from rewire.metrics import Metric
 from rewire.progress import Silent
 from rewire.rewiring import RewiringRecord
-from rewire.streams.ahead import Ahead
 from rewire.streams.joining import Samples
 from rewire.streams.stream import Stream
 from rewire.streams.windows import SHUFFLE, Cut, Window, permutation
@@ -188,7 +187,7 @@ class Fit(Stepper):
         center, known = self.trainer.standardize != "scale", self.net.standardizer is not None
         if isinstance(self.data, Samples):
             self.net.learn_inputs(self.data.source, self.data.weight, center=center)
-        elif not known or (self.data.pieces.lasts and not resumes):
+        elif not known or (self.data.lasts and not resumes):
             self.net.learn_inputs(self.data.seen(self.cut), None, center=center)
 
     def learn_targets(self) -> None:
@@ -237,7 +236,8 @@ class Fit(Stepper):
         if isinstance(self.data, Samples):
             self.learn(self.order(), part, run, show)
         else:
-            with Ahead(self.windows(part)) as windows:
+            made = state.step - part.first_step + part.passed
+            with self.data.reading(self.cut, state.epoch, part.done, made) as windows:
                 for window in windows:
                     self.look_at(window)
                     self.learn(window.order, part, run, show)
@@ -260,12 +260,6 @@ class Fit(Stepper):
             seconds_callbacks=self.seconds_callbacks,
         )
         return row
-
-    def windows(self, part: Unfinished) -> Iterator[Window]:
-        """What is left of an epoch of data that come in pieces."""
-        assert isinstance(self.data, Stream)
-        made = self.state.step - part.first_step + part.passed
-        return self.data.windows(self.cut, self.state.epoch, part.done, made)
 
     def look_at(self, window: Window) -> None:
         """The coming batches are of this window."""

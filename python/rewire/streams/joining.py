@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rewire._inputs import CsrSource, DenseSource, Source
 from rewire._targets import Targets
 
-__all__ = ["Gathered", "Samples", "chosen"]
+__all__ = ["Gathered", "Samples", "chosen", "joined_targets", "joined_weights"]
 
 Rows = slice | NDArray[np.int64]
 
@@ -116,13 +116,14 @@ class Gathered:
         else:
             source = _joined_csr(self._csr)
         found = Samples(
-            source, _joined_targets([y for y, _ in self._rest]), _joined([w for _, w in self._rest])
+            source, joined_targets([y for y, _ in self._rest]), joined_weights([w for _, w in self._rest])
         )
         self._clear()
         return found
 
 
-def _joined_targets(each: list[Targets]) -> Targets:
+def joined_targets(each: list[Targets]) -> Targets:
+    """All targets, one after the other; TypeError where they are of several kinds."""
     sparse = [one.sparse for one in each if one.sparse is not None]
     if len(sparse) == len(each):
         return Targets(sparse=_joined_csr(sparse))
@@ -143,7 +144,12 @@ def _joined_csr(each: Sequence[CsrSource]) -> CsrSource:
     return found
 
 
-def _joined(arrays: list[Any], name: str = "sample_weight") -> NDArray[Any] | None:
+def joined_weights(each: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    """All weights, or none; TypeError where some are there."""
+    return _joined(each, "sample_weight")
+
+
+def _joined(arrays: list[Any], name: str) -> NDArray[Any] | None:
     """Arrays one after the other, or none of them."""
     if all(a is None for a in arrays):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -17,7 +18,7 @@ from rewire.streams.joining import Gathered, Samples
 from rewire.streams.pieces import UNITS, Piece, Pieces, window_of
 from rewire.streams.windows import Cut, Window, steps_of, windows
 
-__all__ = ["Stream", "in_order", "seen"]
+__all__ = ["Seen", "Stream", "in_order", "seen", "shown"]
 
 
 class Seen(Source):
@@ -36,8 +37,10 @@ class Seen(Source):
         return self._shown[1]
 
 
-def seen(parts: Iterable[tuple[Source, NDArray[np.float64] | None]]) -> Seen:
-    """What a pass over inputs, and the weights of their samples, shows; ValueError if none has weight."""
+def shown(
+    parts: Iterable[tuple[Source, NDArray[np.float64] | None]],
+) -> tuple[Moments, Extremes] | None:
+    """What a pass over inputs, and the weights of their samples, shows; None if none has weight."""
     moments, extremes = None, None
     with quiet():
         for source, weight in parts:
@@ -46,9 +49,15 @@ def seen(parts: Iterable[tuple[Source, NDArray[np.float64] | None]]) -> Seen:
             found, ends = source.seen(weight)
             moments = found if moments is None else moments.merged(found)
             extremes = ends if extremes is None else extremes.merged(ends)
-    if moments is None or extremes is None:
+    return None if moments is None or extremes is None else (moments, extremes)
+
+
+def seen(parts: Iterable[tuple[Source, NDArray[np.float64] | None]]) -> Seen:
+    """The same as a source; ValueError if no sample has weight."""
+    found = shown(parts)
+    if found is None:
         raise ValueError("sample_weight must have a positive sum, got 0")
-    return Seen(moments, extremes, "X")
+    return Seen(*found, "X")
 
 
 def in_order(pieces: Pieces, n_features: int, rows: int = 1, steps: int | None = None) -> Iterator[Piece]:
@@ -86,11 +95,13 @@ class Stream:
     ----------
     n_samples : int or None
         None where nobody knows.
+    lasts : bool
+        Whether an epoch can be read more than once.
     """
 
     def __init__(self, pieces: Pieces, wrap: Callable[[Piece], Samples], n_features: int) -> None:
         self.pieces, self.wrap, self.n_features = pieces, wrap, n_features
-        self.n_samples = pieces.n_samples
+        self.n_samples, self.lasts = pieces.n_samples, pieces.lasts
 
     # --- training ---------------------------------------------------------------------------
 
@@ -157,9 +168,11 @@ class Stream:
             raise ValueError(f"steps_per_epoch must be given to fit, for {why}; got None")
         return steps_of(asked, there)
 
-    def windows(self, cut: Cut, epoch: int, done: int, made: int) -> Iterator[Window]:
-        """The windows of an epoch of which so many samples are behind it, in so many batches."""
-        return windows(self.pieces, self.wrap, cut, epoch, done, made)
+    def reading(
+        self, cut: Cut, epoch: int, done: int, made: int
+    ) -> contextlib.AbstractContextManager[Iterator[Window]]:
+        """The windows of an epoch of which so many samples are behind it, in so many batches, one ahead."""
+        return Ahead(windows(self.pieces, self.wrap, cut, epoch, done, made))
 
     # --- one pass in order ------------------------------------------------------------------
 
@@ -180,7 +193,7 @@ class Stream:
             return seen(parts)
 
     def _refuse_one_pass(self, what: str, data: str, cure: str) -> None:
-        if not self.pieces.lasts:
+        if not self.lasts:
             raise ValueError(
                 f"{what} takes a pass over {data}, which can be read only once: call {cure}(...) with a "
                 "sample of it before, or give a function that makes it"
