@@ -18,13 +18,16 @@ import rewire as rw
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(70, 12)).astype("f4"), RNG.integers(0, 3, 70)
+ENDS = [0, 6, 11, 21, 29, 38, 45, 54, 62, 66, 70]  # of parts
+SHARDS = 8
+OPENED = set()  # parts, in this process
 
 STRATEGIES = {
-    "sync": lambda: rw.Sync(), "local": lambda: rw.LocalSGD(3, workers=4),
+    "sync": lambda: rw.Sync(), "parts": lambda: rw.Sync(), "local": lambda: rw.LocalSGD(3, workers=4),
     "wassp": lambda: rw.WASSP(0.5, workers=4),
 }  # fmt: skip
 RULES = {"set": "set", "rigl": {"name": "rigl", "every": 2, "fraction": 0.4}, "static": None}
-SMALL = [("sync", "rigl", 0.3, 0.3), ("local", "rigl", 0.3, 0.3), ("wassp", "set", 0.3, 0.3)]
+SMALL = [(strategy, "set" if strategy == "wassp" else "rigl", 0.3, 0.3) for strategy in STRATEGIES]
 WHOLE = list(itertools.product(STRATEGIES, RULES, (0.0, 0.3), (None, 0.3)))
 TABLES = {"small": SMALL, "whole": WHOLE}
 
@@ -40,7 +43,7 @@ def made(strategy, rule, dropout, clip):
     return rw.Trainer(
         rw.Sequential(layers, seed=3), loss="cross_entropy",
         optimizer=rw.SGD(0.1, momentum=0.9, clip_norm=clip), rewiring=RULES[rule],
-        shards=None if strategy == "local" else 8, horizon=2,
+        shards=None if strategy == "local" else SHARDS, horizon=2,
     )  # fmt: skip
 
 
@@ -53,9 +56,25 @@ def digest(trainer):
     return found.hexdigest()[:16]
 
 
+def part(number):
+    """One of the parts of the data, counted."""
+    OPENED.add(number)
+    rows = slice(ENDS[number], ENDS[number + 1])
+    return X[rows], Y[rows]
+
+
+def parts_of(rank, size):
+    """The parts that one of so many processes has to open."""
+    own = range(rank * SHARDS // size, (rank + 1) * SHARDS // size)
+    return {number for number in range(len(ENDS) - 1) if number % SHARDS in own}
+
+
 def fitted(trainer, strategy, epochs=2, **options):
     options |= {"epochs": epochs, "batch_size": 8, "verbose": 0, "timeout": 120.0}
-    trainer.fit(X, Y, strategy=STRATEGIES[strategy](), **options)
+    given = (X, Y)
+    if strategy == "parts":
+        given, options["window"] = (rw.datasets.parts(range(len(ENDS) - 1), read=part),), 24
+    trainer.fit(*given, strategy=STRATEGIES[strategy](), **options)
     return trainer
 
 
@@ -88,6 +107,8 @@ def main(what, folder, given):
     folder = Path(folder)
     if what == "train":
         found = digests(given)
+        if OPENED != parts_of(rank, size):
+            raise AssertionError(f"rank {rank} has opened the parts {sorted(OPENED)}")
     elif what == "half":  # then others go on
         trainer = fitted(made("local", "set", 0.3, None), "local", epochs=1)
         if rank == 0:

@@ -27,7 +27,8 @@ ORDER = """
     _registry
     _params _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads
     _moments _inputs
-    _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.kinds
+    _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.parts
+    streams.kinds
     streams.joining streams.ahead streams.windows streams.stream streams.
     standardizer workspace _positions _links _view _no_array _products _items
     _edit_plan _edits _built _streaming _pickling store _merging _structure activations initializers
@@ -56,7 +57,7 @@ ORDER = """
     history training_state _training
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.weight_average callbacks.
-    _diverging _packing _shards _strategies _alone _sharded _together
+    _diverging _packing _shards _strategies _alone _shard_reader _sharded _parted _together
     workers. workers.comm workers.pipes workers.shared workers.processes workers.mpi
     workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining

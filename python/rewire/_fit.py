@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped, state_fields
 from rewire._moments import SampleWeights, Weighed, quiet
+from rewire._parted import PartedStream
 from rewire._run import run_length
 from rewire._sharded import Helpers
-from rewire._shards import cut
+from rewire._shards import cut, shard_of
 from rewire._signals import Interrupts
 from rewire._stepper import Stepper, epoch_row
 from rewire._strategies import LocalSGD, Strategy
@@ -70,6 +71,8 @@ class Fit(Stepper):
         if helpers is not None and helpers.patient:
             self.step_whole = self.exchange = interrupts.wait_long
         self.event_whole = interrupts.section()
+        if isinstance(data, PartedStream):
+            cut = data.settled(cut, helpers, self.exchange)
         self.data, self.cut, self.validation = data, cut, validation
         self.shuffle, self.batch, self.first = cut.shuffle, cut.batch, 0
         if isinstance(data, Samples):
@@ -264,7 +267,7 @@ class Fit(Stepper):
     def look_at(self, window: Window) -> None:
         """The coming batches are of this window."""
         self.source, self.targets, _ = window.samples
-        self.weight, self.first = window.weight, window.first
+        self.weight, self.first, self.bases = window.weight, window.first, window.bases
         self.net.check_inputs(self.source)
         if window.batch != self.batch:
             self.batch = window.batch
@@ -390,16 +393,18 @@ class Fit(Stepper):
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         if batches == 1:
             return rows, weight.near
-        if self.batch == self.source.n_samples != self.samples:
+        n = self.targets.n_samples
+        if self.bases is None and self.batch == n != self.samples:
             raise ValueError(
                 f"rewiring {self.rule.name!r} looks at {batches} batches, and X gives one after the other: "
                 "give window=... of more than one batch, from which they are chosen"
             )
         words = np.random.SeedSequence([self.trainer.seed, self.state.step, _PROBE])
-        others = np.random.Generator(np.random.Philox(words)).integers(
-            self.source.n_samples, size=(batches - 1) * len(rows)
-        )
+        others = np.random.Generator(np.random.Philox(words)).integers(n, size=(batches - 1) * len(rows))
         of_batches = np.repeat(self.rule.weights_of_probe(batches), len(rows))
         rows = np.concatenate([rows, others])
+        if self.bases is not None:
+            by_shard = np.argsort(shard_of(rows, self.bases), kind="stable")
+            rows, of_batches = rows[by_shard], of_batches[by_shard]
         own = self.weight.of(rows).near
         return rows, of_batches if own is None else of_batches * own

@@ -216,6 +216,8 @@ class Helpers(Protocol):
 
     def receive(self, waiting: set[int]) -> tuple[int, Any]: ...
 
+    def read(self, reader: Any, name: str, said: tuple[Any, ...]) -> list[Any]: ...
+
     def alone(
         self, train: Callable[..., Any], said: Any, trainings: int, source: Source, targets: Targets,
         threads: int,

@@ -24,7 +24,10 @@ from numpy.typing import NDArray
 from rewire._moments import balanced
 from rewire.losses import Loss, Targets, Truth
 
-__all__ = ["DEFAULT", "MOST", "Shard", "Task", "cut", "halved", "levels_of", "nodes_of", "summed", "task_of"]
+__all__ = [
+    "DEFAULT", "MOST", "Shard", "Task", "cut", "halved", "levels_of", "nodes_of", "shard_of", "shards_for",
+    "summed", "task_of",
+]  # fmt: skip
 
 DEFAULT = 8  # where several processes train together, and nobody has said a number
 MOST = 4096
@@ -57,6 +60,8 @@ class Task(NamedTuple):
         The step that is being made, 1 for the first; epochs before this one.
     what : {"learn", "look", "probe"}
         Gradients; outputs alone, as where a rule skips the step; or what rules look at.
+    bases : tuple of int or None
+        Where the rows of each shard begin, if each has samples of its own: then a process has no others.
     """
 
     rows: NDArray[np.int64]
@@ -66,6 +71,7 @@ class Task(NamedTuple):
     step: int
     epoch: int
     what: str
+    bases: tuple[int, ...] | None = None
 
 
 # --- the cut
@@ -77,16 +83,34 @@ def cut(samples: int, shards: int) -> list[tuple[int, int]]:
     return list(zip(at, at[1:], strict=False))
 
 
+def shard_of(rows: NDArray[np.int64], bases: tuple[int, ...]) -> NDArray[np.int64]:
+    """The shard of each row, where those of each shard begin at its base."""
+    return np.searchsorted(bases, rows, side="right") - 1
+
+
+def runs_of(rows: NDArray[np.int64], bases: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Where shards of a batch begin and end that have samples of their own; rows are in their order."""
+    ends = np.searchsorted(shard_of(rows, bases), np.arange(len(bases)), side="right").tolist()
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def shards_for(rank: int, size: int, shards: int) -> range:
+    """The shards that one of so many processes has."""
+    return range(rank * shards // size, (rank + 1) * shards // size)
+
+
 def task_of(
     rows: NDArray[np.int64], weight: NDArray[np.float64] | None, apart: NDArray[np.float64] | None,
     targets: Targets, loss: Loss, shards: int, *, step: int, epoch: int, what: str,
+    bases: tuple[int, ...] | None = None,
 ) -> Task:  # fmt: skip
     """A batch in so many shards.
 
     A loss is a mean over the samples of what it is given. The fraction of a shard is what its mean has in
     that of the batch: its samples, their weights, or what else the loss weighs them by.
     """
-    runs, weights, amounts = cut(len(rows), shards), [], []
+    runs = cut(len(rows), shards) if bases is None else runs_of(rows, bases)
+    weights, amounts = [], []
     for first, end in runs:
         near = None if weight is None else weight[first:end]
         weights.append(float(end - first if near is None else near.sum()))
@@ -99,7 +123,7 @@ def task_of(
         Shard(*place, amount / total, weight > 0.0)
         for place, weight, amount in zip(runs, weights, amounts, strict=True)
     ]
-    return Task(rows, weight, apart, found, step, epoch, what)
+    return Task(rows, weight, apart, found, step, epoch, what, bases)
 
 
 def weights_of(task: Task, shard: Shard) -> NDArray[np.float64] | None:

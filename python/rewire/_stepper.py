@@ -55,6 +55,8 @@ class Stepper:
         Whether all gradients must be there before the optimizer's step, which is not fused then.
     keep : Keep
         Gradients that wait for the optimizer.
+    bases : tuple of int or None
+        Where the rows of each shard begin, if each has samples of its own.
     helpers : Helpers or None
         Who computes shards of batches together with this process.
     exchange : context manager
@@ -63,6 +65,7 @@ class Stepper:
 
     source: Source
     targets: Targets
+    bases: tuple[int, ...] | None = None
     helpers: Helpers | None = None
     exchange: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
@@ -237,7 +240,7 @@ class Stepper:
         """
         task = task_of(
             rows, weight.near, weight.apart, self.targets, self.trainer.loss, self.shards,
-            step=self.state.step + 1, epoch=self.state.epoch, what=what,
+            step=self.state.step + 1, epoch=self.state.epoch, what=what, bases=self.bases,
         )  # fmt: skip
         runner = self._runner
         if runner is None:

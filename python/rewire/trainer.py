@@ -23,6 +23,7 @@ from rewire._inputs import CsrSource
 from rewire._keeping import Keeping
 from rewire._memory import Basis, Call, Needs, basis, needs, refuse_if_short
 from rewire._own_loop import StepResult
+from rewire._parted import PartedStream
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
 from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, settled, trainings_of
@@ -42,7 +43,8 @@ from rewire.rewiring import Rule, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.streams.iterated import is_iterated
 from rewire.streams.joining import Samples
-from rewire.streams.kinds import pieces_of
+from rewire.streams.kinds import pieces_of, refuse_beside
+from rewire.streams.parts import Parts
 from rewire.streams.stream import Stream
 from rewire.streams.windows import Cut, steps_of
 from rewire.threads import resolve
@@ -323,9 +325,8 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             plan = settled(plan, self.state.trainings, count)
             if isinstance(plan, LocalSGD):
                 self.state.trainings = plan.workers or self.state.trainings
-            cut_for(
-                self, count, verbose > 0 and (comm is None or comm.rank == 0), plan, launched=comm is not None
-            )
+            say = verbose > 0 and (comm is None or comm.rank == 0)
+            cut_for(self, count, say, plan, launched=comm is not None, data=data)
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
             self._refuse_if_short(data, validation, cut, epochs)
             self.take_state()
@@ -417,6 +418,9 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy
     ) -> Samples | Stream:
         """What ``fit`` learns from."""
+        if isinstance(X, Parts):
+            refuse_beside(X, y, sample_weight)
+            return PartedStream(X, self)
         if not isinstance(plan, WASSP):
             return self._data(X, y, sample_weight, "", window=window)
         for name, value in (("window", window), ("steps_per_epoch", steps)):
@@ -437,7 +441,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         """What ``fit`` evaluates after every epoch."""
         if isinstance(given, Sequence) and len(given) in (2, 3) and not is_iterated(given):
             X, y, weight = (*given, None)[:3]
-        elif is_iterated(given):
+        elif is_iterated(given) or isinstance(given, Parts):
             X, y, weight = given, None, None
         else:
             raise TypeError(
@@ -445,7 +449,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
                 f"got {_checks.describe(given)}"
             )
         found = self._data(X, y, weight, "validation ")
-        if isinstance(found, Stream) and not found.pieces.lasts:
+        if isinstance(found, Stream) and not found.lasts:
             raise TypeError(
                 f"validation_data must be something that can be read after every epoch, got "
                 f"{_checks.describe(X)}: a function that makes it can"

@@ -1,8 +1,9 @@
 """Data sets by name, or from a file.
 
 `digits` ships with the package; `fashion_mnist` and `madelon` are looked for on the machine, then
-downloaded with a checksum; a path loads a NumPy archive or another file. `_dataset.py` says what comes back,
-`_tables.py` what files there are, `_locate.py` where data sets are looked for.
+downloaded with a checksum; a path loads a NumPy archive or another file; `parts` takes many of them.
+`_dataset.py` says what comes back, `_tables.py` what files there are, `_parts.py` which of them are read by
+several processes, `_locate.py` where data sets are looked for.
 """
 
 import os
@@ -10,12 +11,13 @@ import os
 from rewire._checks import choice, integer
 from rewire.datasets._dataset import Dataset, load_features, load_file
 from rewire.datasets._hold_out import hold_out
+from rewire.datasets._parts import parts
 from rewire.datasets._tables import ARRAYS, TABLES, kind_of
 from rewire.datasets.digits import load_digits
 from rewire.datasets.fashion_mnist import load_fashion_mnist
 from rewire.datasets.madelon import load_madelon
 
-__all__ = ["FILES", "NAMES", "Dataset", "hold_out", "load", "load_features"]
+__all__ = ["FILES", "NAMES", "Dataset", "hold_out", "load", "load_features", "parts"]
 
 _LOADERS = {"digits": load_digits, "fashion-mnist": load_fashion_mnist, "madelon": load_madelon}
 NAMES = tuple(_LOADERS)

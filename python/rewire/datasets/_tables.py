@@ -25,7 +25,7 @@ from rewire._format import plural
 from rewire.streams.kinds import is_large
 from rewire.streams.parquet import Tabled
 
-__all__ = ["ARRAYS", "TABLES", "kind_of", "read_hdf5", "read_table"]
+__all__ = ["ARRAYS", "TABLES", "kind_of", "missing", "read_hdf5", "read_table"]
 
 ARRAYS = (".h5", ".hdf5")  # hold arrays by name, as archives do
 TABLES = (".csv", ".tsv", ".parquet", ".npy")
@@ -191,7 +191,7 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise _missing("pyarrow", path) from error
+        raise missing("pyarrow", path) from error
     with open_regular(path) as file:
         try:
             table = parquet.ParquetFile(file).read()
@@ -269,7 +269,7 @@ def read_hdf5(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], li
     try:
         import h5py
     except ImportError as error:
-        raise _missing("h5py", path) from error
+        raise missing("h5py", path) from error
     with open_regular(path):
         pass
     try:
@@ -331,5 +331,6 @@ def _position(path: Any, y: Column | None, names: list[str], width: int | None) 
     return at % len(names)
 
 
-def _missing(package: str, path: str | os.PathLike[str]) -> ImportError:
+def missing(package: str, path: str | os.PathLike[str]) -> ImportError:
+    """The error for a package that it takes to read a file."""
     return ImportError(f'{os.fspath(path)} needs {package} to be read: pip install "rewire[data]"')

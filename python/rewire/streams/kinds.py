@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import describe, detached
-from rewire._inputs import Source, is_lazy
+from rewire._inputs import Source, as_source, is_lazy
 from rewire._mapped import is_mapped, mapped_source
 from rewire.streams.iterated import Iterated, is_iterated
 from rewire.streams.parquet import Tabled, is_table
+from rewire.streams.parts import Joined, Parts
 from rewire.streams.pieces import Pieces, window_of
 from rewire.streams.sliced import Rows, Sliced
 
-__all__ = ["is_large", "pieces_of", "rows_of", "stays_in_file"]
+__all__ = ["is_large", "joined", "pieces_of", "refuse_beside", "rows_of", "stays_in_file"]
 
 
 def pieces_of(
@@ -46,13 +48,11 @@ def pieces_of(
         return None
     if is_table(x):
         return Tabled(x, y, weight, which)
+    if isinstance(x, Parts):
+        refuse_beside(x, y, weight, which)
+        return joined(x, range(len(x)))
     if is_iterated(x):
-        for name, value in (("y", y), ("sample_weight", weight)):
-            if value is not None:
-                raise TypeError(
-                    f"{which}{name} must not be given where X gives batches, {describe(x)}: they are "
-                    f"(X, y) or (X, y, sample_weight), got {describe(value)}"
-                )
+        refuse_beside(x, y, weight, which)
         return Iterated(x, which)
     if is_lazy(x) or is_large(x, window):
         return Sliced(x, y, weight, which)
@@ -61,6 +61,33 @@ def pieces_of(
         return None
     x = _matrix(x)
     return Sliced(x, y, weight, which) if x is not None and (beside or x.shape[0] > (window or 0)) else None
+
+
+def refuse_beside(x: Any, y: Any, weight: Any, which: str = "") -> None:
+    """TypeError for targets or weights beside X that has its own."""
+    what = "is in parts, which" if isinstance(x, Parts) else f"gives batches, {describe(x)}: they"
+    for name, value in (("y", y), ("sample_weight", weight)):
+        if value is not None:
+            raise TypeError(
+                f"{which}{name} must not be given where X {what} are (X, y) or (X, y, sample_weight), got "
+                f"{describe(value)}"
+            )
+
+
+def joined(parts: Parts, numbers: Sequence[int]) -> Joined:
+    """Some parts, opened: they are read one after the other."""
+    return Joined(parts, numbers, _pieces_of_part)
+
+
+def _pieces_of_part(x: Any, y: Any, weight: Any, which: str) -> Pieces:
+    """What reads a part, also one that lies in memory."""
+    if isinstance(x, Parts):
+        raise TypeError(f"{which}X must be no parts again, got {describe(x)}")
+    found = pieces_of(x, y, weight, which, window=0)
+    if found is None:  # which is no matrix
+        as_source(x, None, f"{which}X")
+    assert found is not None
+    return found
 
 
 def _matrix(x: Any) -> Any:

@@ -62,6 +62,8 @@ class Window(NamedTuple):
         Samples of the epoch before it.
     batch : int
         Samples of a batch.
+    bases : tuple of int or None
+        Where the rows of each shard begin, if each has samples of its own.
     """
 
     samples: Samples
@@ -69,6 +71,7 @@ class Window(NamedTuple):
     order: NDArray[np.int64]
     first: int
     batch: int
+    bases: tuple[int, ...] | None = None
 
 
 def steps_of(asked: int | None, there: int | None) -> int:

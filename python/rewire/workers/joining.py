@@ -9,9 +9,11 @@ from types import ModuleType
 from typing import Any, cast
 
 from rewire import _checks
+from rewire._format import plural
+from rewire._parted import PartedStream
 from rewire._sharded import Helpers
 from rewire._shards import DEFAULT, MOST
-from rewire._strategies import WASAP, LocalSGD, Strategy, check_strategy, trainings_of
+from rewire._strategies import WASAP, LocalSGD, Strategy, Sync, check_strategy, trainings_of
 from rewire._training import TrainerLike
 from rewire.progress import print_now
 from rewire.streams.joining import Samples
@@ -32,10 +34,17 @@ def processes_of(workers: Any) -> tuple[World | None, int]:
 
 
 def cut_for(
-    trainer: TrainerLike, workers: int, say: bool, strategy: Strategy, *, launched: bool = False
-) -> None:
+    trainer: TrainerLike, workers: int, say: bool, strategy: Strategy, *, launched: bool = False,
+    data: Samples | Stream | None = None,
+) -> None:  # fmt: skip
     """Cut batches into shards where nobody has said how many; ValueError if they are too few."""
     check_strategy(trainer, strategy, workers)
+    parts = data if isinstance(data, PartedStream) else None
+    if parts is not None and not isinstance(strategy, Sync):
+        raise ValueError(
+            f"strategy {strategy!r} cannot be used where X is in parts: the shards of every batch are what "
+            "processes read"
+        )
     if isinstance(strategy, WASAP):
         if launched:
             raise ValueError(
@@ -49,8 +58,10 @@ def cut_for(
                 f"{strategy!r}: there is one training, so nothing is averaged; give it workers=2 or more"
             )
         return
-    if workers > 1 and trainer.shards is None:
+    if (workers > 1 or parts is not None) and trainer.shards is None:
         trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
+        if parts is not None:
+            trainer.shards = min(trainer.shards, len(parts.parts))
         if say:
             print_now(
                 f"workers={workers}: batches are cut into {trainer.shards} shards from now on, as by "
@@ -61,6 +72,13 @@ def cut_for(
             f"workers must be at most the number of shards that a batch is cut into, {trainer.shards or 1}, "
             f"got {workers}"
         )
+    if parts is not None:
+        parts.shards = trainer.shards or 1
+        if parts.shards > len(parts.parts):
+            raise ValueError(
+                f"X must be in as many parts as a batch has shards, {parts.shards}, or more, got "
+                f"{plural(len(parts.parts), 'part')}: Trainer(shards=...) says another number"
+            )
 
 
 def helpers(

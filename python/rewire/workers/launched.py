@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._inputs import DenseSource, Source
+from rewire._parted import PartedStream
 from rewire._together import handed_on, taken_over
 from rewire._training import TrainerLike
 from rewire.errors import WorkerError
@@ -59,7 +60,7 @@ def _facts(trainer: TrainerLike, data: Samples | Stream, call: Call) -> dict[str
 
 
 def _facts_of_data(data: Samples | Stream) -> dict[str, str]:
-    if isinstance(data, Stream):  # only rank 0 reads
+    if isinstance(data, Stream):  # nobody has read it
         return {"X": data.described()}
     source, targets, _ = data
     labels = targets.labels if targets.labels is not None else targets.values
@@ -107,7 +108,7 @@ def leading(
         If one is gone.
     """
     comm.begin(timeout)
-    sends = isinstance(data, Stream)
+    sends = isinstance(data, Stream) and not isinstance(data, PartedStream)
     team = Team(comm, trainer.network, trainer.loss, comm.beside, patient=True, sends=sends)
     try:
         own = _facts(trainer, data, call)
@@ -146,7 +147,9 @@ def following(comm: World, trainer: TrainerLike, data: Samples | Stream, call: C
             comm.bcast(None)
             comm.gather(parts_of(_facts(trainer, data, call)))
             source, targets = data[:2] if isinstance(data, Samples) else (None, None)
-            last = serve(comm, Job([], pickle.dumps(trainer.loss), trainer.fused, source, targets))
+            parts = data.parts if isinstance(data, PartedStream) else None
+            job = Job([], pickle.dumps(trainer.loss), trainer.fused, source, targets)
+            last = serve(comm, job, parts)
     finally:
         comm.end()
     if not isinstance(last, Ended):

@@ -15,16 +15,18 @@ from rewire._elsewhere import register_kinds
 from rewire._inputs import Source
 from rewire._moments import quiet
 from rewire._packing import Packing
+from rewire._shard_reader import ShardReader
 from rewire._sharded import Found, ShardRunner
-from rewire._shards import Task, cut, nodes_of
+from rewire._shards import Task, cut, nodes_of, shards_for
 from rewire.losses import Targets
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
+from rewire.streams.parts import Parts
 from rewire.workers.comm import Comm, parts_of, thing_of
 
 __all__ = [
-    "AloneAnswer", "AloneOrder", "Answer", "Data", "GradientOrder", "Job", "Order", "RoundAnswer",
-    "RoundOrder", "answer_of", "nodes_for", "serve",
+    "AloneAnswer", "AloneOrder", "Answer", "Data", "GradientOrder", "Job", "Order", "ReadAnswer",
+    "ReadOrder", "RoundAnswer", "RoundOrder", "answer_of", "nodes_for", "serve",
 ]  # fmt: skip
 
 
@@ -41,6 +43,8 @@ class Job(NamedTuple):
         Whether the last activation is part of it.
     source, targets : Source, Targets
         All samples; None where those of each order come with it.
+    parts : bytes or None
+        Pickled: what samples of its own shards it reads from.
     """
 
     kinds: list[tuple[str, bytes]]
@@ -48,6 +52,7 @@ class Job(NamedTuple):
     fused: bool
     source: Source | None
     targets: Targets | None
+    parts: bytes | None = None
 
 
 Data = tuple[Source, Targets]  # of a task
@@ -176,9 +181,24 @@ class AloneAnswer(NamedTuple):
     error: tuple[bytes, str] | None = None
 
 
+class ReadOrder(NamedTuple):
+    """A method of `ShardReader`, and its pickled arguments, which stay longer than a message."""
+
+    name: str
+    said: bytes
+
+
+class ReadAnswer(NamedTuple):
+    """What it found, pickled likewise, or an error."""
+
+    found: bytes
+    error: tuple[bytes, str] | None = None
+
+
 def nodes_for(rank: int, size: int, shards: int) -> list[tuple[int, int]]:
     """The nodes of the tree that one of so many processes computes."""
-    return nodes_of(rank * shards // size, (rank + 1) * shards // size, shards)
+    own = shards_for(rank, size, shards)
+    return nodes_of(own.start, own.stop, shards)
 
 
 def answer_of(
@@ -186,6 +206,9 @@ def answer_of(
 ) -> Answer:
     """Compute the shards of one rank. Gradients go into ``rooms``, which get longer where they have to."""
     runner.begin(packing)
+    if task.bases is not None:  # its samples begin with those of its first shard
+        first = task.bases[shards_for(rank, size, len(task.shards)).start]
+        task = task._replace(rows=task.rows - first)
     sums: list[tuple[tuple[int, int], NDArray[np.uint8]]] = []
     for node in nodes_for(rank, size, len(task.shards)):
         if runner.total(task, *node):
@@ -199,29 +222,41 @@ def answer_of(
     return Answer(runner.found, runner.there, sums)
 
 
-Orders = Order | GradientOrder | RoundOrder | AloneOrder
+Orders = Order | GradientOrder | RoundOrder | AloneOrder | ReadOrder
 
 
-def serve(comm: Comm, job: Job) -> Any:
-    """Do what rank 0 asks for, until it says something else; that."""
+def serve(comm: Comm, job: Job, parts: Parts | None = None) -> Any:
+    """Do what rank 0 asks for, until it says something else; that.
+
+    ``parts`` are those of a process that has them already.
+    """
     register_kinds(job.kinds)
-    server = _Server(comm, job)
-    with quiet():
-        while isinstance(order := thing_of(comm.bcast(None)), Orders):
-            comm.gather(parts_of(server.answer(order)))
+    if job.parts is not None:
+        parts = pickle.loads(job.parts)
+    server = _Server(comm, job, parts)
+    try:
+        with quiet():
+            while isinstance(order := thing_of(comm.bcast(None)), Orders):
+                comm.gather(parts_of(server.answer(order)))
+    finally:
+        if server.reader is not None:
+            server.reader.close()
     return order
 
 
 class _Server:
-    def __init__(self, comm: Comm, job: Job) -> None:
+    def __init__(self, comm: Comm, job: Job, parts: Parts | None) -> None:
         self.comm, self.job = comm, job
         self.loss = pickle.loads(job.loss)
+        self.reader = None if parts is None else ShardReader(parts, self.loss, comm.rank, comm.size)
         self.rooms: list[NDArray[np.uint8]] = []
         self.fields: dict[str, Any] = {}  # of the optimizer, as the network has them
 
-    def answer(self, order: Orders) -> Answer | RoundAnswer | AloneAnswer:
+    def answer(self, order: Orders) -> Answer | RoundAnswer | AloneAnswer | ReadAnswer:
         """An answer; an error is one, too."""
         try:
+            if isinstance(order, ReadOrder):
+                return ReadAnswer(pickle.dumps(getattr(self.reader, order.name)(*pickle.loads(order.said))))
             if isinstance(order, RoundOrder):
                 return self.round(order)
             if isinstance(order, AloneOrder):
@@ -247,12 +282,16 @@ class _Server:
                 return RoundAnswer({}, [], (said, words))
             if isinstance(order, AloneOrder):
                 return AloneAnswer([], (said, words))
+            if isinstance(order, ReadOrder):
+                return ReadAnswer(b"", (said, words))
             return Answer({}, set(), [], (said, words))
 
     def data(self, sent: Data | None) -> Data:
         """The samples that the rows of an order are of."""
         if sent is not None:
             return sent
+        if self.reader is not None:
+            return self.reader.source, self.reader.targets
         assert self.job.source is not None and self.job.targets is not None
         return self.job.source, self.job.targets
 

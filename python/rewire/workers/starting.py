@@ -14,6 +14,7 @@ from rewire._elsewhere import foreign_kinds, pickled
 from rewire._inputs import DenseSource, Source
 from rewire._mapped import mapped
 from rewire._packing import Packing
+from rewire._parted import PartedStream
 from rewire._sharded import Helpers
 from rewire._training import TrainerLike
 from rewire.streams.joining import Samples
@@ -68,13 +69,19 @@ def helpers_of(
     packed = Packing(network.tree.parameters.values()).nbytes * max(1, arrays)
     links = sum(8 * (q.core.n_groups + 1) + 4 * q.core.slots for q in network.tree.sparse)
     most = max(len(nodes_for(rank, workers, shards)) for rank in range(workers))
-    source = targets = None
+    source = targets = parts = None
     if isinstance(data, Samples):
         source, targets = _shareable(data.source), data.targets
-    each = 16 if source is not None else 16 + 8 * (network.n_in + network.n_out)  # bytes of a sample
+    elif isinstance(data, PartedStream):
+        try:
+            parts = pickled(data.parts, _CURE)
+        except TypeError as error:
+            raise TypeError(f"workers={workers}: X, {data.parts!r}: {error}") from error
+    sends = source is None and parts is None
+    each = 16 + 8 * (network.n_in + network.n_out) if sends else 16  # bytes of a sample
     leader = Leader(
         workers,
-        parts_of(Job(kinds, loss, trainer.fused, source, targets)),
+        parts_of(Job(kinds, loss, trainer.fused, source, targets, parts)),
         message=2 * packed + links + each * batch + _MORE,
         answer=most * packed + 8 * batch * (network.n_out + 1) + _MORE,
         threads=max(1, resolve(None) // workers) if trainer.threads is None else resolve(trainer.threads),
@@ -82,7 +89,7 @@ def helpers_of(
         apart=apart,
     )
     with leader:
-        yield Team(leader, network, trainer.loss, workers, patient=False, sends=source is None)
+        yield Team(leader, network, trainer.loss, workers, patient=False, sends=sends)
 
 
 def _shareable(source: Source) -> Source:

@@ -14,6 +14,7 @@ from rewire import _core
 from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped
 from rewire._inputs import Source
 from rewire._packing import Packing, Views, add
+from rewire._shard_reader import ShardReader
 from rewire._sharded import Found, ShardRunner
 from rewire._shards import Task, cut, summed
 from rewire.errors import WorkerError
@@ -30,6 +31,8 @@ from rewire.workers.serving import (
     Data,
     GradientOrder,
     Order,
+    ReadAnswer,
+    ReadOrder,
     RoundAnswer,
     RoundOrder,
     answer_of,
@@ -176,6 +179,17 @@ class Team:
             own += answer.found
         return own
 
+    def read(self, reader: ShardReader, name: str, said: tuple[Any, ...]) -> list[Any]:
+        """What the reader of each process finds, by rank; that of this one is given."""
+        self._say(ReadOrder(name, pickle.dumps(said)))
+        found = [getattr(reader, name)(*said)]
+        for rank, parts in enumerate(self._gathered(), 1):
+            answer: ReadAnswer = thing_of(parts)
+            if answer.error is not None:
+                raise _error(rank, self.size, *answer.error)
+            found.append(pickle.loads(answer.found))
+        return found
+
     def hand(self, rank: int, task: Task, runner: ShardRunner, packing: Packing) -> None:
         """Let one worker compute the gradient of a batch, in its own time: see :meth:`receive`."""
         if runner.loss is not self._loss:
@@ -228,7 +242,7 @@ class Team:
         self.exchanged += sum(part.nbytes for parts in found for part in parts)
         return found
 
-    def _say(self, order: Order | RoundOrder | AloneOrder) -> None:
+    def _say(self, order: Order | RoundOrder | AloneOrder | ReadOrder) -> None:
         """Tell all others what to do."""
         parts = parts_of(order)
         self._talking = True

@@ -1,0 +1,283 @@
+"""Data in parts: each process reads its own, and their number leaves no trace."""
+
+import itertools
+import os
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire._shards import runs_of
+from rewire._stepper import Stepper
+from rewire.streams.kinds import joined
+from small import GROWN, SELDOM, bits, deep, network
+
+RNG = np.random.default_rng(0)
+SIZES = (30, 41, 25, 37, 33, 29, 44, 30, 12, 9)
+X = RNG.normal(size=(sum(SIZES), 17)).astype("f4")
+Y = RNG.integers(0, 4, len(X))
+W = RNG.integers(0, 3, len(X)).astype("f8")
+ENDS = np.cumsum((0, *SIZES))
+RIGL = {"name": "rigl", "every": 5, "fraction": 0.4, "batches": 2}
+
+
+def part(number):
+    """A part, with weights."""
+    rows = slice(ENDS[number], ENDS[number + 1])
+    return X[rows], Y[rows], W[rows]
+
+
+def noted(given):
+    """The same, and a file that says which process has opened it."""
+    folder, number = given
+    with open(f"{folder}/{os.getpid()}", "a") as file:
+        print(number, file=file)
+    return part(number)
+
+
+def batches(number):
+    """A part that gives batches, of which nobody knows how many."""
+    x, y, weight = part(number)
+
+    def of_epoch(epoch):
+        for at in range(0, len(x), 7):
+            yield x[at : at + 7], y[at : at + 7], weight[at : at + 7]
+
+    return of_epoch
+
+
+PARTS = rw.datasets.parts(range(len(SIZES)), read=part)
+
+
+def trainer(**options):
+    options = {
+        "loss": "cross_entropy", "optimizer": rw.SGD(0.1, momentum=0.9, clip_norm=0.5), "rewiring": RIGL,
+        "shards": 4, "metrics": True, **options,
+    }  # fmt: skip
+    return rw.Trainer(deep(), **options)
+
+
+def fitted(given=PARTS, made=None, *, epochs=2, batch_size=16, window=48, **options):
+    made = trainer() if made is None else made
+    made.fit(given, epochs=epochs, batch_size=batch_size, window=window, verbose=0, **options)
+    return made
+
+
+# --- the bits -------------------------------------------------------------------------------
+
+
+@SELDOM
+@pytest.mark.filterwarnings("error:X. shard")
+@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.soak) for n in (3, 4))])
+def test_workers_leave_no_trace_and_open_their_own_parts(workers, tmp_path):
+    given = rw.datasets.parts([(str(tmp_path), number) for number in range(len(SIZES))], read=noted)
+    one = fitted(made=trainer(standardize=True, loss=rw.losses.CrossEntropy(class_weight=[1, 2, 3, 4])))
+    made = trainer(standardize=True, loss=rw.losses.CrossEntropy(class_weight=[1, 2, 3, 4]))
+    assert bits(fitted(given, made, workers=workers)) == bits(one)
+    opened = [{int(line) for line in file.read_text().split()} for file in tmp_path.iterdir()]
+    shards = [{number % 4 for number in own} for own in opened]
+    assert len(opened) == workers and sum(map(len, shards)) == 4  # no shard is with two
+    assert set().union(*opened) == set(range(len(SIZES)))
+
+
+@SELDOM
+@GROWN
+@pytest.mark.parametrize("step", [2, 9, 20])
+def test_an_epoch_is_gone_on_with(step, tmp_path):
+    whole = fitted(made=trainer(horizon=2))
+
+    def save(state):
+        if state.step == step:
+            state.trainer.save(tmp_path / "t")
+
+    keep = rw.Callback()
+    keep.on_step_end = save
+    fitted(made=trainer(horizon=2, callbacks=[keep]), workers=2 if step == 9 else 1)
+    resumed = rw.Trainer.resume(tmp_path / "t", callbacks=[])
+    assert resumed.step_in_epoch
+    assert bits(fitted(made=resumed)) == bits(whole)
+
+
+def test_what_is_known_too_late_gives_the_same_batches():
+    """Batches, whose number nobody knows, against arrays; both in order, for windows are of other pieces."""
+    options = {"shuffle": False, "steps_per_epoch": 17}
+    unknown = rw.datasets.parts(range(len(SIZES)), read=batches)
+    known, found = (fitted(given, trainer(rewiring=None), **options) for given in (PARTS, unknown))
+    assert np.array_equal(known.network.get_vector(), found.network.get_vector())
+    with pytest.raises(ValueError, match="steps_per_epoch must be given to fit, for nobody knows how many"):
+        fitted(unknown)
+
+
+# --- samples --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [16, 64, 1000])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_sample_comes_once_an_epoch(window, shuffle, monkeypatch):
+    numbered = np.zeros((len(X), 17))
+    numbered[:, 0] = np.arange(len(X))
+    given = rw.datasets.parts([(numbered[a:b], Y[a:b]) for a, b in itertools.pairwise(ENDS)])
+    steps = []
+
+    def in_shards(self, rows, *others):
+        steps.append(self.source.rows(rows)[:, 0].astype(int))
+        return original(self, rows, *others)
+
+    original = Stepper.in_shards
+    monkeypatch.setattr(Stepper, "in_shards", in_shards)
+    fitted(given, trainer(rewiring=None), window=window, shuffle=shuffle)
+    of = np.repeat(np.arange(len(SIZES)) % 4, SIZES)
+    lengths = np.bincount(of)
+    assert len(steps) == 2 * -(-lengths.max() // 4)
+    first, second = steps[: len(steps) // 2], steps[len(steps) // 2 :]
+    for epoch in (first, second):
+        assert sorted(np.concatenate(epoch)) == list(range(len(X)))
+        for number, batch in enumerate(epoch):
+            left = np.clip(lengths - 4 * number, 0, 4)
+            assert np.array_equal(np.bincount(of[batch], minlength=4), left)
+            assert (np.diff(of[batch]) >= 0).all()
+    assert np.array_equal(np.concatenate(first), np.concatenate(second)) == (not shuffle)
+
+
+def test_runs_of_shards_without_samples_are_empty():
+    rows = np.array([1, 0, 5, 7, 6])
+    assert runs_of(rows, (0, 2, 2, 5, 8)) == [(0, 2), (2, 2), (2, 2), (2, 5), (5, 5)]
+
+
+def test_moments_are_those_of_all_samples():
+    made = fitted(made=trainer(rewiring=None, standardize=True), epochs=1)
+    array = trainer(rewiring=None, standardize=True)
+    array.fit(X, Y, sample_weight=W, epochs=1, verbose=0)
+    for name in ("mean", "scale"):
+        mine, theirs = (getattr(one.network.standardizer, name) for one in (made, array))
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_targets_in_their_units():
+    t = (X[:, :2] * 1e3 + 1e4).astype("f8")
+    net = rw.Sequential([rw.Sparse(17, 20, density=0.5, activation="relu"), rw.Sparse(20, 2, density=1.0)])
+    made = rw.Trainer(net, loss="mse", standardize_targets=True, shards=2)
+    given = rw.datasets.parts([(X[a:b], t[a:b]) for a, b in ((0, 150), (150, 290))])
+    made.fit(given, epochs=1, batch_size=32, verbose=0)
+    np.testing.assert_allclose(net.target_standardizer.mean, t.mean(0), rtol=1e-12)
+    assert made.evaluate(given) == pytest.approx(made.evaluate(X, t))
+
+
+def test_evaluation_and_prediction_read_all_parts():
+    made = fitted(validation_data=PARTS, epochs=1)
+    found = made.evaluate(PARTS)
+    assert found == pytest.approx(made.evaluate(X, Y, sample_weight=W))
+    assert made.history["val_loss"][-1] == found["loss"]
+    assert np.array_equal(made.network.predict(PARTS), made.network.predict(X))
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def write(kind, path, x, y):
+    if kind == ".npy":
+        np.save(path, np.column_stack([x, y]))
+    elif kind == ".h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["X"], file["y"] = x, y
+    else:
+        pyarrow = pytest.importorskip("pyarrow.parquet")
+        columns = {**{f"f{i}": x[:, i] for i in range(17)}, "label": y}
+        pyarrow.write_table(sys.modules["pyarrow"].table(columns), path, row_group_size=8)
+
+
+@pytest.mark.parametrize("kind", [".npy", ".h5", ".parquet"])
+def test_files_by_their_pattern(kind, tmp_path):
+    of = np.full(len(X), 1.5) if kind == ".npy" else Y  # a table of one type has numbers
+    for number, (a, b) in enumerate(itertools.pairwise(ENDS)):
+        write(kind, tmp_path / f"{number:02}{kind}", X[a:b], of[a:b])
+    given = rw.datasets.parts(tmp_path / f"*{kind}")
+    assert given.names[3].endswith(f"03{kind}") and len(given) == len(SIZES)
+    pieces = joined(given, [3, 1])
+    found = [piece for unit in range(len(pieces.units(8))) for piece in pieces.read(unit, 8, 0)]
+    rows = np.r_[ENDS[3] : ENDS[4], ENDS[1] : ENDS[2]]
+    assert np.array_equal(np.concatenate([piece.x for piece in found]), X[rows])
+    assert np.array_equal(np.concatenate([piece.y for piece in found]), of[rows])
+
+
+def test_maps_go_to_workers_by_their_place(tmp_path):
+    """And not as their numbers."""
+    np.save(tmp_path / "x.npy", X)
+    there = np.load(tmp_path / "x.npy", "r")
+    given = rw.datasets.parts([(there[:100], Y[:100]), (there[100:], Y[100:])])
+    data = pickle.dumps(given)
+    assert len(data) < X.nbytes / 4 + 2 * Y.nbytes
+    found = pickle.loads(data)
+    for number in (0, 1):
+        for mine, theirs in zip(found.opened(number)[:2], given.opened(number)[:2], strict=True):
+            assert np.array_equal(mine, theirs)
+    with pytest.raises(TypeError, match="a part lies in a mapped file, and not in one piece"):
+        pickle.dumps(rw.datasets.parts([(there[:, 1:], there[:, 0])]))
+
+
+# --- what is wrong --------------------------------------------------------------------------
+
+
+def with_nan():
+    x = X[:40].copy()
+    x[33, 5] = np.nan
+    return [(X[:40], Y[:40]), (x, Y[:40])]
+
+
+TWO = [(X[:40], Y[:40]), (X[40:80], Y[40:80])]
+WRONG = {
+    "nan": (with_nan(), {}, ValueError, r"^X of part 1\[.*\] must be finite, got nan in row \d+, column 5"),
+    "label": ([TWO[0], (X[:40], Y[:40] + 1)], {}, ValueError, r"y of part 1\[.* must hold class labels in"),
+    "features": ([TWO[0], (X[:40, 1:], Y[:40])], {}, ValueError, r"X of part 1\[.* must have 17 features"),
+    "rows": ([TWO[0], (X[:40], Y[:39])], {}, ValueError, "part 1: X and part 1: y must have as many rows"),
+    "no y": ([TWO[0], X[:40]], {}, TypeError, r"y must be there: X of part 1\[.* has come without it"),
+    "a vector": ([TWO[0], (X[:, 0], Y)], {}, ValueError, "part 1: X must be 2-D"),
+    "a triple too many": ([TWO[0], (X, Y, W, W)], {}, TypeError, r"part 1 must be \(X, y\), .* a tuple of 4"),
+    "once": ([TWO[0], iter(TWO)], {}, TypeError, "part 1 must be something that can be read in every epoch"),
+    "parts": ([TWO[0], PARTS], {}, TypeError, "part 1: X must be no parts again"),
+    "y beside": (TWO, {"y": Y}, TypeError, "y must not be given where X is in parts, which are"),
+    "few parts": (TWO[:1], {}, ValueError, "X must be in as many parts as a batch has shards, 2"),
+    "batch": (TWO, {"batch_size": 15}, ValueError, "batch_size must be a multiple of 2, the shards"),
+    "steps": (TWO, {"steps_per_epoch": 6}, ValueError, "steps_per_epoch must be at most 5, .* got 6"),
+    "local": (TWO, {"strategy": rw.LocalSGD(2)}, ValueError, "strategy .* be used where X is in parts"),
+    "wassp": (TWO, {"strategy": rw.WASSP(workers=2)}, ValueError, "cannot be used"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named(name):
+    given, options, kind, words = WRONG[name]
+    made = trainer(rewiring=None, shards=None if "strategy" in options else 2)
+    before = bits(made)
+    with pytest.raises(kind, match=words):
+        fitted(rw.datasets.parts(given), made, **options)
+    assert bits(made) == before
+
+
+def test_what_is_wrong_with_the_call(tmp_path):
+    for call, kind, words in (
+        (lambda: rw.datasets.parts(tmp_path / "*.npy"), ValueError, "what must be a pattern that names"),
+        (lambda: rw.datasets.parts([]), ValueError, "what must hold at least one part"),
+        (lambda: rw.datasets.parts(3), TypeError, "what must be a pattern or one thing for each part"),
+        (lambda: rw.datasets.parts(["a.npz"]), ValueError, r"what must name files in .npy, .*got 'a.npz'"),
+        (lambda: rw.datasets.parts([1], read=1), TypeError, "read must be a function"),
+        (lambda: rw.datasets.parts([1], read=part, y=1), ValueError, "y must not be given beside read"),
+        (lambda: rw.datasets.parts(["a.npy"], y=1.5), TypeError, "y must be an integer"),
+    ):
+        with pytest.raises(kind, match=words):
+            call()
+
+
+def test_shards_of_their_own_length_are_said():
+    long = [(X[:250], Y[:250]), (X[250:], Y[250:])]
+    with pytest.warns(UserWarning, match="X: shard 0 of 2 has 250 samples, and the shortest 40"):
+        fitted(rw.datasets.parts(long), trainer(shards=2, rewiring=None), epochs=1)
+
+
+def test_shards_are_as_many_as_there_are_parts_where_nobody_says(capsys):
+    made = rw.Trainer(network(), loss="cross_entropy")
+    few = [(X[a:b, :8], Y[a:b] % 3) for a, b in ((0, 90), (90, 180), (180, 290))]
+    made.fit(rw.datasets.parts(few), batch_size=30)
+    assert made.shards == 3 and "batches are cut into 3 shards from now on" in capsys.readouterr().out
