@@ -57,7 +57,7 @@ def write_api_index(path):
         module = getattr(getattr(rewire, name), "__module__", "") or ""
         title = next((t for m, t in SECTIONS.items() if module == m or module.startswith(m + ".")), REST)
         sections[title].append(name)
-    sections["Data sets"] += [f"datasets.{name}" for name in ("load", "Dataset")]
+    sections["Data sets"] += [f"datasets.{name}" for name in ("load", "parts", "Dataset")]
     for title, module in (("Analysis", rewire.analysis), ("Pictures", rewire.plots)):
         name = module.__name__.removeprefix("rewire.")
         sections[title] = [f"{name}.{each}" for each in module.__all__]

@@ -214,8 +214,9 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             as a whole: anything with a shape and slices (h5py, zarr, dask, a large `numpy.memmap`), a
             Dataset, ParquetFile or Table of pyarrow, whatever gives batches ``(X, y)`` or
             ``(X, y, sample_weight)`` (a DataLoader, a list, a generator, a function of the epoch that
-            gives an iterable of these; they run in a thread of their own): see "Data that do not fit into
-            memory" in the documentation.
+            gives an iterable of these; they run in a thread of their own), and ``rewire.datasets.parts`` of
+            these, of which every worker reads its own: see "Data that do not fit into memory" in the
+            documentation.
         y : array-like
             Class labels (m,), or targets (m, n_out): see the loss. Names of columns, for a table; none beside
             batches, which have their own.
