@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire import _inputs
 from rewire.cli import main
 from rewire.cli.train import _SaveWhenAsked
 from rewire.datasets import _tables
@@ -293,6 +294,31 @@ def test_a_file_of_targets_is_asked_for_again(tmp_path, capsys, monkeypatch):
     for words in (["eval", model, "--json", y], ["compare", "--save", y]):
         assert main([*words, "--data", x, "--y", y]) == 2
         assert f"cannot write {y}: this file is named for something else too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".h5", ".npz", ".npy"])
+def test_what_is_read_whole_says_so(kind, tmp_path, monkeypatch):
+    path = tmp_path / f"d{kind}"
+    table = np.random.default_rng(0).normal(size=(50, 4))
+    if kind == ".csv":
+        np.savetxt(path, table, delimiter=",")
+    elif kind == ".npy":
+        np.save(path, table)
+    elif kind == ".npz":
+        np.savez_compressed(path, X=table[:, :3], y=table[:, 3])
+    elif kind == ".h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file.create_dataset("X", data=table[:, :3], chunks=(10, 3))
+            file["y"] = table[:, 3]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        columns = {name: table[:, i] for i, name in enumerate("abcy")}
+        parquet.write_table(sys.modules["pyarrow"].table(columns), path)
+    options = {"y": 1} if kind == ".npy" else {}
+    rw.datasets.load(path, **options)  # which is small
+    monkeypatch.setattr(_inputs, "_LARGE", 1000)
+    with pytest.warns(UserWarning, match=rf"d\{kind} is read into memory as a whole here, 0 MiB; "):
+        rw.datasets.load(path, **options)
 
 
 def test_kinds_of_files_are_those_that_are_told():

@@ -34,7 +34,8 @@ from rewire._moments import (
 from rewire._warn import warn
 
 __all__ = [
-    "CsrSource", "DenseSource", "Source", "as_source", "is_lazy", "numbers_of", "packable", "say_whole",
+    "CsrSource", "DenseSource", "Source", "as_source", "is_lazy", "numbers_of", "packable", "say_size",
+    "say_whole",
 ]  # fmt: skip
 
 _BLOCK = 1 << 20  # values looked at together: temporaries stay in the cache
@@ -407,13 +408,17 @@ def say_whole(x: Any, name: str) -> None:
     if not all(isinstance(n, (int, float, np.number)) for n in x.shape):
         return
     with contextlib.suppress(TypeError, ValueError):  # of an unknown shape
-        if (size := math.prod(x.shape) * itemsize) > _LARGE:
-            warn(
-                f"{name}, {type(x).__module__}.{type(x).__name__} of shape {x.shape}, is read into memory as "
-                f"a whole here, {size >> 20:,} MiB; Trainer.fit and evaluate, and predict of a network, read "
-                "it in pieces",
-                UserWarning,
-            )
+        say_size(
+            f"{name}, {type(x).__module__}.{type(x).__name__} of shape {x.shape},",
+            math.prod(x.shape) * itemsize,
+            "Trainer.fit and evaluate, and predict of a network, read it in pieces",
+        )
+
+
+def say_size(what: str, size: int, cure: str) -> None:
+    """Warn that so many bytes are about to be in memory, if they are many; ``cure`` says what else helps."""
+    if size > _LARGE:
+        warn(f"{what} is read into memory as a whole here, {size >> 20:,} MiB; {cure}", UserWarning)
 
 
 def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:

@@ -207,7 +207,7 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
                 there = mapped_member(path, archive.zip, name)
                 arrays[name] = archive[name] if there is None else there
         except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
-            if isinstance(error, TimeoutError) or foreign(error):
+            if isinstance(error, (TimeoutError, Warning)) or foreign(error):
                 raise
             if "Object arrays" in str(error):
                 raise FileError(path, _objects(next((n for n in names if n not in arrays), "y"))) from None

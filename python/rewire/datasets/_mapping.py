@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._inputs import say_size
 from rewire.streams.pieces import window_of
 
 __all__ = ["mapped_member"]
@@ -31,7 +32,14 @@ def mapped_member(
         For what is damaged.
     """
     member = archive.NameToInfo.get(f"{name}.npy")
-    if member is None or member.compress_type != zipfile.ZIP_STORED:
+    if member is None:
+        return None
+    if member.compress_type != zipfile.ZIP_STORED:
+        if name.startswith("X"):
+            say_size(
+                f"{name} of {os.fspath(path)}", member.file_size,
+                "numpy.savez, which does not compress, writes what is read in pieces",
+            )  # fmt: skip
         return None
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)

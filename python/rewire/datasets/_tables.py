@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rewire._checks import describe, integer
 from rewire._fileio import FileError, open_regular
 from rewire._format import plural
+from rewire._inputs import say_size
 from rewire.streams.kinds import is_large
 from rewire.streams.parquet import Tabled
 
@@ -75,6 +76,8 @@ def read_table(
 def _read_csv(path: Any, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
     """Numbers between commas or tabs, below a line of names or without one."""
     with open_regular(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as text:
+        size = os.fstat(raw.fileno()).st_size
+        say_size(os.fspath(path), size, "numpy.save writes a file that is read in pieces")
         try:
             return _csv_table(path, text, y, width)
         except (UnicodeDecodeError, csv.Error) as error:
@@ -194,10 +197,18 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
         raise missing("pyarrow", path) from error
     with open_regular(path) as file:
         try:
-            table = parquet.ParquetFile(file).read()
+            stored = parquet.ParquetFile(file)
+            groups = (stored.metadata.row_group(number) for number in range(stored.num_row_groups))
+            say_size(
+                os.fspath(path), sum(group.total_byte_size for group in groups),
+                "Trainer.fit reads pyarrow's Dataset of it in pieces",
+            )  # fmt: skip
+            table = stored.read()
             index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", ())
                      if isinstance(name, str) and name != y and name in table.schema.names]  # fmt: skip
             table = table.drop_columns(index)  # labels of rows, which pandas has for itself
+        except Warning:  # who has made them errors
+            raise
         except Exception as error:  # of pyarrow's own kinds
             raise FileError(path, f"is no Parquet file that can be read: {error}") from None
     names = table.schema.names
@@ -240,6 +251,8 @@ def _read_array(path: Any, y: Column | None, width: int | None) -> dict[str, NDA
     if at is None:
         return {"X": table}
     last = table.shape[1] - 1
+    if 0 < at < last:
+        say_size(os.fspath(path), table.nbytes, "with y in the first or last column it is read in pieces")
     X = table[:, :-1] if at == last else table[:, 1:] if at == 0 else np.delete(table, at, axis=1)
     return {"X": X, "y": np.array(table[:, at])}
 
@@ -291,6 +304,10 @@ def _data_set(path: Any, one: Any) -> NDArray[Any]:
         mapped = np.memmap(path, one.dtype, "r", offset, one.shape)
         if is_large(mapped.reshape(len(mapped), -1)):
             return mapped
+    say_size(
+        f"{one.name[1:]} of {os.fspath(path)}", one.size * one.dtype.itemsize,
+        "data sets that are not in chunks are read in pieces, and Trainer.fit reads those of h5py so",
+    )  # fmt: skip
     return np.asarray(one[()])
 
 
