@@ -73,8 +73,6 @@ def merge(
         raise ValueError(f"stores must be at most {MOST}, got {len(given)}")
     for number, store in enumerate(given):
         _checks.one_of_types(f"stores[{number}]", store, WeightStore, "a WeightStore")
-        if not _core.field_finite(store._core, "weight"):
-            raise ValueError(f"stores[{number}] must have weights that are finite, of which one is not")
         for name in ("shape", "group", "dtype"):
             if getattr(store, name) != getattr(given[0], name):
                 raise ValueError(
@@ -93,6 +91,10 @@ def merge(
             raise ValueError(
                 f"links must be at most what all stores have together, {most * group}, got {count}"
             )
+    # What is not finite makes a sum that is not, which is among the largest: the result tells of all stores.
+    shows = how not in ("min", "max") and given[0].dtype == "float32" and slots != 0
+    if not shows:
+        _refuse_not_finite(given)
     asked = {} if fields is None else dict(_checks.one_of_types("fields", fields, Mapping, "a mapping"))
     for name, blend in asked.items():
         _check_field(given, name, blend)
@@ -102,6 +104,8 @@ def merge(
         found = WeightStore._around(_core.merge(cores, how, slots, count))
     except ValueError as error:
         raise ValueError(f"links must be at most those of the union, got {links}: {error}") from None
+    if shows and not _core.field_finite(found._core, "weight"):
+        _refuse_not_finite(given)
     for name, blend in asked.items():
         dtype, width, birth = given[0].fields[name]
         found.add_field(name, dtype, per_slot=width != found.group, birth=birth)
@@ -110,6 +114,12 @@ def merge(
         if blend == "sum" and not _core.field_finite(found._core, name):
             raise ValueError(f"stores must have sums of {name!r} that are finite as {found.fields[name][0]}")
     return found
+
+
+def _refuse_not_finite(stores: list[WeightStore]) -> None:
+    for number, store in enumerate(stores):
+        if not _core.field_finite(store._core, "weight"):
+            raise ValueError(f"stores[{number}] must have weights that are finite, of which one is not")
 
 
 def _check_field(stores: list[WeightStore], name: str, how: Any) -> None:
