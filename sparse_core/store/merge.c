@@ -47,7 +47,7 @@ static void merge_block(const void *arg, int64_t b)
     for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++) {
         char *weight = m->round_weight + (size_t)at * bytes;
         int32_t n = merge_group(m, t, g, m->round_source + at, weight);
-        if (m->counts)
+        if (m->counts && !m->plain)
             count_merged(m, t, weight, n);
         m->out->len[g] = n;
         at += n;
@@ -135,38 +135,41 @@ static void look_at_sample(merging *m, int64_t slots)
 }
 
 /* Take out of group g what scores lower than the last that stays, and all but the first `m->ties[g]` of
- * those that score like it; how many of these stay becomes m->ties[g]. The hash of what goes. */
+ * those that score like it; how many of these stay becomes m->ties[g]. The hash of what goes. Slots
+ * are written one after the other, and overwritten unless they stay. */
 static uint64_t close_up(const merging *m, int32_t g)
 {
     rw_store *out = m->out;
-    uint64_t score[MERGE_CHUNK], gone = 0;
+    uint64_t score[MERGE_CHUNK], hash = 0;
     size_t bytes = merged_bytes(m);
-    int32_t *source = out->source + out->start[g], n = out->len[g], to = 0, ties = 0;
+    int32_t *source = out->source + out->start[g], gone[MERGE_CHUNK], to = 0, ties = 0;
     char *weight = out->field[RW_WEIGHT].data + (size_t)out->start[g] * bytes;
-    for (int32_t i = 0; i < n; i += MERGE_CHUNK) {
-        int32_t here = (int32_t)rw_min64(MERGE_CHUNK, n - i);
+    for (int32_t i = 0; i < out->len[g]; i += MERGE_CHUNK) {
+        int32_t here = (int32_t)rw_min64(MERGE_CHUNK, out->len[g] - i), n_gone = 0;
         merge_scores(m, weight, i, here, score);
-        for (int32_t j = 0; j < here; j++) {
-            bool tie = score[j] == m->last;
-            if (score[j] < m->last || (tie && ties == m->ties[g])) {
-                gone += rw_place_hash(out, g, source[i + j]);
-                continue;
-            }
-            ties += tie;
-            if (to < i + j) {
-                source[to] = source[i + j];
-                if (m->plain) /* in one instruction, not a call */
-                    memcpy(weight + (size_t)to * sizeof(float),
-                           weight + (size_t)(i + j) * sizeof(float), sizeof(float));
-                else
-                    memcpy(weight + (size_t)to * bytes, weight + (size_t)(i + j) * bytes, bytes);
-            }
-            to++;
+#define CLOSE_UP(each)                                                                   \
+    for (int32_t j = 0; j < here; j++) {                                                 \
+        bool stays = score[j] >= m->last;                                                \
+        if (score[j] == m->last) { /* seldom: few links score the same */                \
+            stays = ties < m->ties[g];                                                   \
+            ties += stays;                                                               \
+        }                                                                                \
+        source[to] = gone[n_gone] = source[i + j];                                       \
+        memmove(weight + (size_t)to * (each), weight + (size_t)(i + j) * (each), each);  \
+        to += stays;                                                                     \
+        n_gone += !stays;                                                                \
+    }
+        if (m->plain) { /* in one instruction, not a call */
+            CLOSE_UP(sizeof(float))
+        } else {
+            CLOSE_UP(bytes)
         }
+        for (int32_t j = 0; j < n_gone; j++)
+            hash += rw_place_hash(out, g, gone[j]);
     }
     m->ties[g] = ties;
     out->len[g] = to;
-    return gone;
+    return hash;
 }
 
 static void close_up_block(const void *arg, int64_t b)

@@ -433,13 +433,17 @@ static int32_t merge_group(const merging *m, merge_scratch *t, int32_t g, int32_
     int32_t links = blend_links(m, t, g), n = 0;
     if (m->plain) {
         const uint32_t least = (uint32_t)m->floor;
+        const double none = rw_blend_start(m->how);
         for (int32_t i = 0; i < links; i++) { /* each is written, and overwritten unless it stays */
             float value = (float)t->sum[i];
             uint32_t bits;
             memcpy(&bits, &value, sizeof bits);
+            t->sum[i] = none;
             source[n] = t->source[i];
             memcpy(weight + (size_t)n * sizeof bits, &bits, sizeof bits);
             n += (bits & INT32_MAX) >= least;
+            if (m->counts) /* in a bin below the floor's where it does not stay */
+                t->bins[score_bin(m, bits & INT32_MAX)]++;
         }
     } else {
         const uint64_t *key;
@@ -449,8 +453,8 @@ static int32_t merge_group(const merging *m, merge_scratch *t, int32_t g, int32_
             rw_values_write(m->dtype, weight, (int64_t)i * m->width, m->width,
                             t->sum + (int64_t)(key[i] & UINT32_MAX) * m->width);
         }
+        clear_sums(m, t, links);
     }
-    clear_sums(m, t, links);
     return n;
 }
 

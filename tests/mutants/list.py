@@ -450,6 +450,20 @@ MUTANTS = [
         "test_merges_by_definition",
     ),
     Mutant(
+        "merge-leaves-plain-sums-behind",
+        "store/merge_group.h",
+        "            t->sum[i] = none;\n",
+        "            (void)none;\n",
+        "test_merges_by_definition",
+    ),
+    Mutant(
+        "merge-counts-no-plain-scores",
+        "store/merge_group.h",
+        "            if (m->counts) /* in a bin",
+        "            if (!m->counts) /* in a bin",
+        "test_merges_by_definition",
+    ),
+    Mutant(
         "blend-remembers-the-group-before",
         "store/blend.c",
         "    t->had = len;\n",
