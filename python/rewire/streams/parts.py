@@ -133,7 +133,7 @@ class Joined(Pieces):
             self._each.append((name, found))
         counts = [found.n_samples for _, found in self._each]
         self.n_samples = None if None in counts else sum(n for n in counts if n is not None)
-        self._words = parts.described()
+        self._words = repr(parts)
 
     def units(self, rows: int) -> NDArray[np.int64] | None:
         each = [found.units(rows) for _, found in self._each]
