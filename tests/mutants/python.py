@@ -463,6 +463,27 @@ MUTANTS = [
         "test_budgets.py::test_weights_of_samples_count_in_all_batches_of_snfs",
     ),
     Mutant(
+        "workers-take-rows-of-other-shards",
+        "workers/serving.py",
+        "task = task._replace(rows=task.rows - first)",
+        "task = task._replace(rows=task.rows % max(1, first))",
+        "test_parts.py::test_workers_leave_no_trace_and_open_their_own_parts[2]",
+    ),
+    Mutant(
+        "look-ahead-in-no-order-of-shards",
+        "_fit.py",
+        "            rows, of_batches = rows[by_shard], of_batches[by_shard]\n",
+        "            assert len(by_shard)\n",
+        "test_parts.py::test_workers_leave_no_trace_and_open_their_own_parts[2]",
+    ),
+    Mutant(
+        "parts-are-read-from-the-beginning",
+        "_shard_reader.py",
+        "done = made * cut.batch // cut.window * cut.window",
+        "done = 0 * made",
+        "test_parts.py::test_an_epoch_is_gone_on_with[18]",
+    ),
+    Mutant(
         "half-an-epoch-outlives-its-network",
         "trainer.py",
         "        self.state.unfinished = None  # that was an epoch of another network\n",
