@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from rewire import _checks
 from rewire._inputs import Source, as_source
 from rewire._moments import levels
+from rewire._targets import is_whole
 from rewire.losses import Loss, Targets
 from rewire.streams.joining import Samples
 from rewire.streams.pieces import Piece
 
-__all__ = ["checked", "checked_inputs", "checked_targets"]
+__all__ = ["checked", "checked_inputs", "checked_targets", "targets_of_part"]
 
 
 def checked_inputs(piece: Piece, n_in: int, which: str = "") -> tuple[Source, NDArray[np.float64] | None]:
@@ -53,8 +54,21 @@ def checked(
 
 
 def checked_targets(y: Any, name: str, loss: Loss, n_out: int, dtype: str | None) -> Targets:
-    """Targets of a loss, within its range in the network's dtype; None: whoever knows their units looks."""
-    targets = loss.targets(y, n_out, name)
+    """Targets of a part, within its range in the network's dtype; None: whoever knows their units looks."""
+    targets = targets_of_part(y, name, loss, n_out)
     if dtype is not None:
         loss.check_range(targets, dtype, name)
     return targets
+
+
+def targets_of_part(y: Any, name: str, loss: Loss, n_out: int) -> Targets:
+    """Targets of a loss. A file that has one type for all columns has labels as floating-point numbers.
+
+    Whole ones are labels where the loss takes no others: whoever names files cannot convert them.
+    """
+    try:
+        return loss.targets(y, n_out, name)
+    except TypeError:
+        if not isinstance(y, np.ndarray) or y.ndim != 1 or not is_whole(y):
+            raise
+        return loss.targets(y.astype(np.int64), n_out, name)

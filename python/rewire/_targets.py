@@ -17,7 +17,7 @@ from rewire._checks import describe, detached, refuse_iterables
 from rewire._inputs import CsrSource, DenseSource, Source, as_source, numbers_of
 from rewire._moments import quiet
 
-__all__ = ["Targets", "Truth", "class_labels", "real_array", "refuse_where", "target_values"]
+__all__ = ["Targets", "Truth", "class_labels", "is_whole", "real_array", "refuse_where", "target_values"]
 
 
 class Targets:
@@ -172,3 +172,8 @@ def refuse_where(bad: NDArray[np.bool_], a: NDArray[Any], name: str, expected: s
         at = np.unravel_index(int(np.argmax(bad)), bad.shape)
         where = f"row {int(at[0])}" + (f", column {int(at[1])}" if len(at) > 1 else "")
         raise ValueError(f"{name} must {expected}, got {a[at]} in {where}")
+
+
+def is_whole(y: NDArray[Any]) -> bool:
+    """Whether floating-point numbers are integers all of them, as labels are that a table keeps as floats."""
+    return y.dtype.kind == "f" and bool((np.abs(y) < 2.0**53).all() and (y == np.rint(y)).all())

@@ -21,6 +21,7 @@ from rewire._format import percent, plural
 from rewire._format import seconds as spent
 from rewire._registry import Registry
 from rewire._signals import Interrupts
+from rewire._targets import is_whole
 from rewire._warn import says_interrupted
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
@@ -47,7 +48,6 @@ from rewire.cli._shared import (
 from rewire.cli._strategy import has_whole_batches, noted, of_this_call
 from rewire.cli.options import recipe_options
 from rewire.datasets import Dataset, hold_out
-from rewire.datasets._dataset import is_whole
 from rewire.optim import KINDS as OPTIMIZERS
 from rewire.optim import optimizer_names
 from rewire.recipe import EPOCHS, Recipe

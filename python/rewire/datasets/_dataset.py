@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rewire._fileio import FileError, foreign, open_regular
 from rewire._record import record
+from rewire._targets import is_whole
 from rewire._warn import warn
 from rewire.datasets._mapping import mapped_member
 from rewire.datasets._tables import ARRAYS, TABLES, kind_of, read_hdf5, read_table
@@ -318,11 +319,6 @@ def _plain_targets(path: Any, name: str, y: NDArray[Any], read: str) -> NDArray[
     if read == "classes" and y.dtype.kind == "f" and y.size == len(y) and is_whole(y):
         return y.ravel().astype(np.int64)
     return y
-
-
-def is_whole(y: NDArray[Any]) -> bool:
-    """Whether floating-point numbers are integers all of them, as labels are that a table keeps as floats."""
-    return y.dtype.kind == "f" and bool((np.abs(y) < 2.0**53).all() and (y == np.rint(y)).all())
 
 
 def unknown_classes(y: NDArray[Any], unknown: NDArray[Any]) -> str:
