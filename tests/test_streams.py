@@ -370,11 +370,17 @@ def test_ctrl_c_does_not_wait_for_data():
 
 bad = X.copy()
 bad[130, 4] = np.nan
+far = X.astype("f8")
+far[130, 4] = 1e39
 narrow = [*BATCHES[:2], (X[:50, :7], Y[:50])]
 WRONG = {
     "nan": (
         (Lazy(bad), Y), {"window": 64},
         ValueError, r"X\[\d+:\d+\] must be finite, got nan in row \d, column 4",
+    ),
+    "range": (
+        (Lazy(far), Y), {"window": 64},
+        ValueError, r"X\[\d+:\d+\] must lie within 3.4e\+38, .* got 1e\+39 in row \d, column 4",
     ),
     "label": ((Lazy(X), Y * 2), {}, ValueError, r"y\[0:\d+\] must hold class labels in \[0, 2\], got 4"),
     "rows": ((Lazy(X), Y[:-1]), {}, ValueError, "X and y must have as many rows, got 400 and 399"),

@@ -22,6 +22,7 @@ from rewire.activations import Softmax
 from rewire.layers import Pass
 from rewire.layers.passing import Learner
 from rewire.layers.row import backward_through, forward_through
+from rewire.standardizer import Standardizer
 from rewire.streams.ahead import Ahead
 from rewire.streams.kinds import pieces_of
 from rewire.streams.pieces import Pieces
@@ -29,7 +30,7 @@ from rewire.streams.stream import in_order
 from rewire.threads import resolve
 from rewire.workspace import Workspace
 
-__all__ = ["Computing"]
+__all__ = ["Computing", "check_inputs"]
 
 ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
 PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
@@ -84,32 +85,15 @@ class Computing(Assembled):
 
     def _takes_all(self, source: Source) -> bool:
         """Whether no value can be out of range: then nobody has to look."""
-        s, limit = self.standardizer, LARGEST[self.dtype]
-        return source.largest <= limit if s is None else s.fits(source.largest, limit)
+        return _takes_all(source, self.standardizer, self.dtype)
 
     def _inputs(self, source: Source, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Inputs for these rows, the slow and careful way; ValueError if one is no number in our dtype."""
-        x, s, limit = source.rows(rows), self.standardizer, LARGEST[self.dtype]
-        z = x if s is None else s.apply(x)
-        bad = ~(np.abs(z) <= limit)
-        if bad.any():
-            at, column = divmod(int(np.argmax(bad)), self.n_in)
-            value, what = x[at, column], "" if s is None else " once it is standardised,"
-            more = next((kind for kind in KEPT if np.abs(z[at, column]) <= LARGEST[kind]), None)
-            cure = "" if more is None else f"; a network of {more} takes more"
-            digits = 2 if f"{limit:.2g}" != f"{abs(z[at, column]):.2g}" else 6  # as many as tell them apart
-            raise ValueError(
-                f"{source.name} must lie within {limit:.{digits}g}, the range of {self.dtype},{what} "
-                f"got {value:.6g} in row {rows[at]}, column {column}{cure}"
-            )
-        return z
+        return _in_range(source, rows, self.standardizer, self.dtype)
 
     def check_inputs(self, source: Source) -> None:
         """ValueError naming row and column of the first value that is out of the network's range."""
-        if not self._takes_all(source):
-            step = max(1, 2**20 // self.n_in)
-            for start in range(0, source.n_samples, step):
-                self._inputs(source, np.arange(start, min(start + step, source.n_samples)))
+        check_inputs(source, self.standardizer, self.dtype)
 
     def check_outputs(self, source: Source, rows: NDArray[np.int64], outputs: NDArray[Any]) -> None:
         """ValueError for outputs that are not finite: of the first such row, or of what is wrong inside."""
@@ -283,3 +267,37 @@ class Computing(Assembled):
     def _keep_spare(self, ws: Workspace) -> None:
         if ws.nbytes <= SPARE_BYTES and len(self._spares) < SPARES:
             self._spares.append(ws)
+
+
+def _takes_all(source: Source, standardizer: Standardizer | None, dtype: str) -> bool:
+    """Whether no value can be out of range."""
+    s, limit = standardizer, LARGEST[dtype]
+    return source.largest <= limit if s is None else s.fits(source.largest, limit)
+
+
+def check_inputs(source: Source, standardizer: Standardizer | None, dtype: str) -> None:
+    """ValueError naming row and column of the first value that is out of the range of a dtype."""
+    if not _takes_all(source, standardizer, dtype):
+        step = max(1, 2**20 // max(1, source.n_features))
+        for start in range(0, source.n_samples, step):
+            _in_range(source, np.arange(start, min(start + step, source.n_samples)), standardizer, dtype)
+
+
+def _in_range(
+    source: Source, rows: NDArray[np.int64], standardizer: Standardizer | None, dtype: str
+) -> NDArray[np.float64]:
+    """Some rows, standardised; ValueError if a value is no number of a dtype."""
+    x, s, limit = source.rows(rows), standardizer, LARGEST[dtype]
+    z = x if s is None else s.apply(x)
+    bad = ~(np.abs(z) <= limit)
+    if bad.any():
+        at, column = divmod(int(np.argmax(bad)), source.n_features)
+        value, what = x[at, column], "" if s is None else " once it is standardised,"
+        more = next((kind for kind in KEPT if np.abs(z[at, column]) <= LARGEST[kind]), None)
+        cure = "" if more is None else f"; a network of {more} takes more"
+        digits = 2 if f"{limit:.2g}" != f"{abs(z[at, column]):.2g}" else 6  # as many as tell them apart
+        raise ValueError(
+            f"{source.name} must lie within {limit:.{digits}g}, the range of {dtype},{what} "
+            f"got {value:.6g} in row {rows[at]}, column {column}{cure}"
+        )
+    return z

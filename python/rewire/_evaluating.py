@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
-from rewire._checked import checked
+from rewire._checked import checked, targets_of_part
 from rewire._inputs import as_source
 from rewire._moments import SampleWeights, quiet
 from rewire.activations import Linear
@@ -24,6 +24,7 @@ from rewire.network import Sequential
 from rewire.streams.ahead import Ahead
 from rewire.streams.joining import Samples
 from rewire.streams.kinds import pieces_of
+from rewire.streams.parts import Parts
 from rewire.streams.stream import Stream
 from rewire.threads import resolve
 
@@ -84,15 +85,19 @@ class Evaluating:
         if pieces.n_features not in (None, n_in):
             shape = pieces.n_samples, pieces.n_features
             raise ValueError(f"{which}X must have {n_in} features, got shape {shape}")
-        wrap = partial(checked, n_in=n_in, check_targets=self._check_targets, which=which)
-        return Stream(pieces, wrap, n_in)
+        check = partial(self._check_targets, of_parts=isinstance(X, Parts))
+        wrap = partial(checked, n_in=n_in, check_targets=check, which=which)
+        return Stream(pieces, wrap, n_in, self.network.check_inputs)
 
-    def _check_targets(self, y: Any, name: str, loss: Loss | None = None) -> Targets:
+    def _check_targets(
+        self, y: Any, name: str, loss: Loss | None = None, *, of_parts: bool = False
+    ) -> Targets:
         """Targets of a loss, within its range as they are and once they are standardised."""
         loss = self.loss if loss is None else loss
         if self.network.target_standardizer is not None:
             refuse_unscalable(loss, self.network)
-        targets = loss.targets(y, self.network.n_out, name)
+        n_out = self.network.n_out
+        targets = targets_of_part(y, name, loss, n_out) if of_parts else loss.targets(y, n_out, name)
         if not self._has_units_to_learn():  # else whoever learns them looks at the range in these
             self.check_range(targets, loss, name)
         return targets

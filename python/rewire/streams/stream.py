@@ -18,7 +18,9 @@ from rewire.streams.joining import Gathered, Samples
 from rewire.streams.pieces import UNITS, Piece, Pieces, window_of
 from rewire.streams.windows import Cut, Window, steps_of, windows
 
-__all__ = ["Seen", "Stream", "in_order", "seen", "shown"]
+__all__ = ["BATCH", "Seen", "Stream", "in_order", "in_range", "seen", "shown"]
+
+BATCH = 128  # samples of a batch where nobody has said how many
 
 
 class Seen(Source):
@@ -80,6 +82,17 @@ def in_order(pieces: Pieces, n_features: int, rows: int = 1, steps: int | None =
         raise ValueError(f"X must have at least one row, got {pieces.described()} that gives none")
 
 
+def in_range(wrap: Callable[[Piece], Samples], check: Callable[[Source], None]) -> Callable[[Piece], Samples]:
+    """What also checks the range of inputs, piece by piece: of a window nobody knows which row was where."""
+
+    def wrapped(piece: Piece) -> Samples:
+        some = wrap(piece)
+        check(some.source)
+        return some
+
+    return wrapped
+
+
 class Stream:
     """Data that come in pieces.
 
@@ -90,6 +103,8 @@ class Stream:
         Gives a piece as checked data.
     n_features : int
         What the network takes.
+    check : function
+        Of inputs that are about to be learnt from: ValueError where one is out of the network's range.
 
     Attributes
     ----------
@@ -99,8 +114,11 @@ class Stream:
         Whether an epoch can be read more than once.
     """
 
-    def __init__(self, pieces: Pieces, wrap: Callable[[Piece], Samples], n_features: int) -> None:
-        self.pieces, self.wrap, self.n_features = pieces, wrap, n_features
+    def __init__(
+        self, pieces: Pieces, wrap: Callable[[Piece], Samples], n_features: int,
+        check: Callable[[Source], None],
+    ) -> None:  # fmt: skip
+        self.pieces, self.wrap, self.n_features, self._check = pieces, wrap, n_features, check
         self.n_samples, self.lasts = pieces.n_samples, pieces.lasts
 
     # --- training ---------------------------------------------------------------------------
@@ -134,7 +152,7 @@ class Stream:
                     "these are cut anew"
                 )
             return Cut(0, 0, 0, False, self._steps(steps, self.pieces.length), seed)
-        batch = min(128 if batch is None else batch, n or 2**62)
+        batch = min(BATCH if batch is None else batch, n or 2**62)
         step = batch * trainings
         whole = step * every
         size = window_of(self.n_features) if window is None else window
@@ -172,7 +190,8 @@ class Stream:
         self, cut: Cut, epoch: int, done: int, made: int
     ) -> contextlib.AbstractContextManager[Iterator[Window]]:
         """The windows of an epoch of which so many samples are behind it, in so many batches, one ahead."""
-        return Ahead(windows(self.pieces, self.wrap, cut, epoch, done, made))
+        wrap = in_range(self.wrap, self._check)
+        return Ahead(windows(self.pieces, wrap, cut, epoch, done, made))
 
     # --- one pass in order ------------------------------------------------------------------
 
