@@ -25,6 +25,8 @@ __all__ = ["Gloo"]
 
 _FOREVER = datetime.timedelta(days=30)  # that a rank waits for rank 0, which may evaluate or save
 _PAUSE = 0.05  # seconds between two looks at signals
+_BEATS = 5.0  # signs of life in the time that a silence may take
+_STILL = -1  # pieces of a message that is no answer yet, but a sign of life
 _CURE = "go on from the last checkpoint, with as many ranks or fewer"
 
 
@@ -45,6 +47,8 @@ class Gloo:
         self.timeout = 300.0
         self._launcher = os.getppid()
         self._coming: _Coming | None = None
+        self._sending, self._waited = threading.Lock(), False  # whether rank 0 waits for this rank
+        self._stop = threading.Event()
         atexit.register(self._leave, everything=begun_here)
 
     def _leave(self, everything: bool) -> None:
@@ -54,11 +58,24 @@ class Gloo:
                 self._d.destroy_process_group(None if everything else self._group)
 
     def begin(self, timeout: float) -> None:
-        """A call of ``fit`` begins; a step may take so long."""
+        """A call of ``fit`` begins; this silence is allowed."""
         self.timeout = timeout
+        if self.rank:
+            self._stop = stop = threading.Event()
+            threading.Thread(target=self._beat, args=(stop, timeout / _BEATS), daemon=True).start()
 
     def end(self) -> None:
         """It is over."""
+        self._waited = False
+        self._stop.set()
+
+    def _beat(self, stop: threading.Event, seconds: float) -> None:
+        """Tell rank 0 now and then that an answer is still to come: reading a file may take long."""
+        still = self._torch.tensor([_STILL], dtype=self._torch.int64)
+        while not stop.wait(seconds):
+            with self._sending, contextlib.suppress(RuntimeError):  # if it is gone, the answer says so
+                if self._waited:
+                    self._d.send(still, 0, group=self._group)
 
     def _tensor(self, part: Any) -> Any:
         return self._torch.from_numpy(np.frombuffer(part, np.uint8))
@@ -77,6 +94,7 @@ class Gloo:
                 # What is given may be read-only, and torch wants to be sure that nobody writes into it.
                 held = self._tensor(bytearray(part) if part.readonly else part)
                 self._broadcast(held)
+        self._waited = self.rank > 0
         return found
 
     def _broadcast(self, tensor: Any) -> None:
@@ -91,6 +109,8 @@ class Gloo:
     def gather(self, parts: Parts) -> list[list[memoryview]]:
         own = [bytes_of(part) for part in parts]
         if self.rank:
+            with self._sending:
+                self._waited = False
             lengths = self._torch.tensor([len(own), *(part.nbytes for part in own)], dtype=self._torch.int64)
             self._d.send(lengths[:1].clone(), 0, group=self._group)
             self._d.send(lengths[1:].clone(), 0, group=self._group)
@@ -117,8 +137,9 @@ class Gloo:
         return coming.found
 
     def _from(self, rank: int) -> list[memoryview]:
-        count = self._torch.empty(1, dtype=self._torch.int64)
-        self._receive(count, rank)
+        count = self._torch.tensor([_STILL], dtype=self._torch.int64)
+        while int(count) == _STILL:
+            self._receive(count, rank)
         lengths = self._torch.empty(int(count), dtype=self._torch.int64)
         self._receive(lengths, rank)
         found = [memoryview(bytearray(int(length))) for length in lengths]
@@ -135,7 +156,9 @@ class Gloo:
             work.wait(datetime.timedelta(seconds=self.timeout))
         except RuntimeError as error:
             silent = time.monotonic() - begin >= self.timeout
-            what = f"has given no answer for {self.timeout:g} seconds" if silent else f"is gone ({error})"
+            what = f"is gone ({error})"
+            if silent:
+                what = f"has given no sign of life for {self.timeout:g} seconds"
             raise WorkerError(f"rank {rank} of {self.size} {what}; {_CURE}") from error
 
 
