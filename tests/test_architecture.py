@@ -27,8 +27,8 @@ ORDER = """
     _registry
     _params _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads
     _moments _inputs
-    _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.parts
-    streams.kinds
+    _mapped _targets _digest streams.pieces streams.sliced streams.iterated streams.parquet streams.parts
+    streams.joined streams.kinds
     streams.joining streams.ahead streams.windows streams.stream streams.
     standardizer workspace _positions _links _view _no_array _products _items
     _edit_plan _edits _built _streaming _pickling store _merging _structure activations initializers

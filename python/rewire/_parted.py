@@ -10,15 +10,17 @@ import numpy as np
 
 from rewire._format import plural
 from rewire._moments import Extremes, Moments, SampleWeights, quiet
-from rewire._shard_reader import Expected, ShardReader, ShardWindow
+from rewire._shard_reader import Counted, Expected, ShardReader, ShardWindow
 from rewire._sharded import Helpers
 from rewire._shards import summed
 from rewire._training import TrainerLike
 from rewire._warn import warn
+from rewire.standardizer import Standardizer
+from rewire.streams.joined import refuse_other_columns
 from rewire.streams.joining import Samples, joined_targets, joined_weights
 from rewire.streams.parts import Parts
 from rewire.streams.pieces import window_of
-from rewire.streams.stream import Seen, Stream
+from rewire.streams.stream import BATCH, Seen, Stream
 from rewire.streams.windows import Cut, Window, steps_of
 
 __all__ = ["PartedStream"]
@@ -60,7 +62,7 @@ class PartedStream(Stream):
         trainings: int, every: int,
     ) -> Cut:  # fmt: skip
         """How an epoch is cut; ``window`` is that of a shard there, and :meth:`settled` knows the steps."""
-        batch = 128 if batch is None else batch
+        batch = -(-BATCH // self.shards) * self.shards if batch is None else batch
         if batch % self.shards:
             raise ValueError(
                 f"batch_size must be a multiple of {self.shards}, the shards that X in parts is read in, for "
@@ -78,7 +80,8 @@ class PartedStream(Stream):
         Raises
         ------
         ValueError
-            Where the number of steps is not known, or there are fewer.
+            Where the number of steps is not known, or there are fewer, where there are no samples, and where
+            columns are not the same in all parts.
 
         Warns
         -----
@@ -87,10 +90,14 @@ class PartedStream(Stream):
         """
         self._helpers, self._exchange = helpers, exchange
         self._reader = ShardReader(self.parts, self._trainer.loss, 0, 1 if helpers is None else helpers.size)
-        self._counts = [n for own in self._asked("count", self.shards) for n in own]
+        counted: list[Counted] = [one for own in self._asked("count", self.shards) for one in own]
+        _refuse_other_columns(counted)
+        self._counts = [one.n_samples for one in counted]
         known = [n for n in self._counts if n is not None]
         self._batch, there = cut.batch // self.shards, None  # of a shard
         if len(known) == len(self._counts):
+            if not any(known):
+                raise ValueError(f"X must have at least one row, got {self.parts!r}, which have none")
             self.n_samples, self._batch = sum(known), min(self._batch, max(known))
             there = -(-max(known) // self._batch)
             _tell_uneven(known)
@@ -112,7 +119,9 @@ class PartedStream(Stream):
     def _expected(self) -> Expected:
         trainer, net = self._trainer, self._trainer.network
         in_units = trainer.standardize_targets or net.target_standardizer is not None
-        return Expected(net.n_in, net.n_out, None if in_units else net.dtype)
+        s = net.standardizer
+        by = None if s is None else Standardizer(s.mean, s.scale)  # without what it has learnt from
+        return Expected(net.n_in, net.n_out, net.dtype, by, in_units)
 
     # --- an epoch -----------------------------------------------------------------------------
 
@@ -137,6 +146,8 @@ class PartedStream(Stream):
     def _cut_up(self, found: list[ShardWindow], batch: int, first: int) -> Iterator[Window]:
         """The batches that have samples of each shard, and then, one by one, those of shards that go on."""
         there = [own for own in found if own.targets is not None]
+        if len({own.sparse for own in there}) > 1:
+            raise TypeError("X must be sparse in all parts, or in none, got both")
         targets = joined_targets([own.targets for own in there if own.targets is not None])
         weight = joined_weights([own.weight for own in there])
         if self._trainer.network.target_standardizer is not None:
@@ -178,6 +189,13 @@ class PartedStream(Stream):
 
 def _merged(a: Shown, b: Shown) -> Shown:
     return a[0].merged(b[0]), a[1].merged(b[1])
+
+
+def _refuse_other_columns(counted: list[Counted]) -> None:
+    """ValueError where shards differ in them; of one shard its parts have been compared."""
+    each = [one.first for one in counted if one.first[1] is not None]
+    for name, columns in each[1:]:
+        refuse_other_columns(each[0], name, columns)
 
 
 def _tell_uneven(counts: list[int]) -> None:

@@ -14,19 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checked import checked, checked_inputs, checked_targets
-from rewire._inputs import DenseSource, Source
+from rewire._computing import check_inputs
+from rewire._inputs import CsrSource, DenseSource, Source
 from rewire._moments import Extremes, Moments
 from rewire._shards import shards_for
 from rewire.losses import Loss, Targets
+from rewire.standardizer import Standardizer
 from rewire.streams.ahead import Ahead
+from rewire.streams.joined import Columns, Joined
 from rewire.streams.joining import Gathered, Samples
 from rewire.streams.kinds import joined
-from rewire.streams.parts import Joined, Parts
+from rewire.streams.parts import Parts
 from rewire.streams.pieces import Piece
-from rewire.streams.stream import in_order, shown
+from rewire.streams.stream import in_order, in_range, shown
 from rewire.streams.windows import Cut, Window, windows
 
-__all__ = ["Expected", "ShardReader", "ShardWindow"]
+__all__ = ["Counted", "Expected", "ShardReader", "ShardWindow"]
 
 _SHARD = 0x53686172  # "Shar": keeps the order of samples of shards apart
 
@@ -37,13 +40,33 @@ class Expected(NamedTuple):
     Attributes
     ----------
     n_in, n_out : int
-    dtype : str or None
-        In whose range targets have to be; None: rank 0 looks at them in other units.
+    dtype : str
+    standardizer : Standardizer or None
+        What brings inputs into the range of this dtype.
+    in_units : bool
+        Whether rank 0 looks at the range of targets, in other units.
     """
 
     n_in: int
     n_out: int
-    dtype: str | None
+    dtype: str
+    standardizer: Standardizer | None
+    in_units: bool
+
+
+class Counted(NamedTuple):
+    """What is known of a shard whose parts have been opened once.
+
+    Attributes
+    ----------
+    n_samples : int or None
+        None where that shows in the end only.
+    first : (str, tuple of str or None)
+        A part that has columns, and these.
+    """
+
+    n_samples: int | None
+    first: tuple[str, Columns]
 
 
 class ShardWindow(NamedTuple):
@@ -58,12 +81,15 @@ class ShardWindow(NamedTuple):
     targets : Targets or None
         Of all of them; None where there are none.
     weight : ndarray of float64 or None
+    sparse : bool
+        Whether X is.
     """
 
     orders: list[NDArray[np.int64]]
     samples: list[int]
     targets: Targets | None
     weight: NDArray[np.float64] | None
+    sparse: bool
 
 
 class ShardReader:
@@ -90,12 +116,12 @@ class ShardReader:
         self._shards: dict[int, Joined] = {}
         self._ahead: Ahead[tuple[Samples | None, ShardWindow]] | None = None
 
-    def count(self, shards: int) -> list[int | None]:
-        """How many samples each of its shards has; None where that shows in the end only."""
+    def count(self, shards: int) -> list[Counted]:
+        """Open the parts of its shards, each once."""
         self.close()
         own = shards_for(self._rank, self._size, shards)
         self._shards = {k: joined(self._parts, range(k, len(self._parts), shards)) for k in own}
-        return [one.n_samples for one in self._shards.values()]
+        return [Counted(one.n_samples, one.first) for one in self._shards.values()]
 
     def shown(self, what: str, expected: Expected, most: int) -> list[tuple[Moments, Extremes] | None]:
         """Moments and extremes of ``"inputs"`` or ``"targets"``, by shard; None for one without weight.
@@ -104,7 +130,8 @@ class ShardReader:
         """
         found = []
         for pieces in self._shards.values():
-            with Ahead(self._sources(pieces, what, expected, pieces.n_samples or most)) as parts:
+            count = most if pieces.n_samples is None else pieces.n_samples
+            with Ahead(self._sources(pieces, what, expected, count)) as parts:
                 found.append(shown(parts))
         return found
 
@@ -113,6 +140,8 @@ class ShardReader:
     ) -> Iterator[tuple[Source, NDArray[np.float64] | None]]:
         """What is looked at, piece by piece."""
         at = 0
+        if not most:
+            return
         for piece in in_order(pieces, expected.n_in):
             if at >= most:
                 return
@@ -124,7 +153,8 @@ class ShardReader:
                 yield some.targets.source(), some.weight
 
     def _checked(self, piece: Piece, expected: Expected) -> Samples:
-        check = partial(checked_targets, loss=self._loss, n_out=expected.n_out, dtype=expected.dtype)
+        dtype = None if expected.in_units else expected.dtype
+        check = partial(checked_targets, loss=self._loss, n_out=expected.n_out, dtype=dtype)
         return checked(piece, expected.n_in, check)
 
     # --- an epoch -----------------------------------------------------------------------------
@@ -133,16 +163,17 @@ class ShardReader:
         """Begin to read an epoch of which so many batches are behind it, as many of each shard."""
         self.close()
         self.source, self.targets = _nothing(expected.n_in)
+        within = partial(check_inputs, standardizer=expected.standardizer, dtype=expected.dtype)
+        wrap = in_range(partial(self._checked, expected=expected), within)
         each: list[Iterator[Window]] = []
         most = 0
         for number, pieces in self._shards.items():
             words = np.random.SeedSequence([cut.seed, _SHARD, number])
             own = cut._replace(seed=int(words.generate_state(1, np.uint64)[0]))
             done = made * cut.batch // cut.window * cut.window
-            wrap = partial(self._checked, expected=expected)
             at_end = pieces.n_samples is not None and done >= pieces.n_samples
             each.append(iter(()) if at_end else windows(pieces, wrap, own, epoch, done, made))
-            most += min(cut.window, pieces.n_samples or cut.window)
+            most += cut.window if pieces.n_samples is None else min(cut.window, pieces.n_samples)
         self._ahead = Ahead(_together(each, most))
         self._ahead.__enter__()
 
@@ -181,5 +212,5 @@ def _together(each: list[Iterator[Window]], most: int) -> Iterator[tuple[Samples
                 gathered.add(found.samples)
             del found
         some = gathered.taken() if gathered.samples else None
-        targets, weight = (None, None) if some is None else some[1:]
-        yield some, ShardWindow(orders, samples, targets, weight)
+        source, targets, weight = (None, None, None) if some is None else some
+        yield some, ShardWindow(orders, samples, targets, weight, isinstance(source, CsrSource))

@@ -25,8 +25,8 @@ from rewire._moments import balanced
 from rewire.losses import Loss, Targets, Truth
 
 __all__ = [
-    "DEFAULT", "MOST", "Shard", "Task", "cut", "halved", "levels_of", "nodes_of", "shard_of", "shards_for",
-    "summed", "task_of",
+    "DEFAULT", "MOST", "Shard", "Task", "cut", "halved", "levels_of", "nodes_of", "runs_of", "shard_of",
+    "shards_for", "summed", "task_of",
 ]  # fmt: skip
 
 DEFAULT = 8  # where several processes train together, and nobody has said a number

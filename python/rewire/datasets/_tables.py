@@ -221,6 +221,8 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
             found["y"] = _targets(table.column(at), names[at])
             table = table.remove_column(at)
         rows = Tabled(table, None, None)
+        if not rows.n_samples:
+            raise ValueError(f"X must have at least one row, got {rows.described()}")
         units = range(0 if (sizes := rows.units(_ROWS)) is None else len(sizes))
         pieces = [piece.x for unit in units for piece in rows.read(unit, _ROWS, 0)]
     except (TypeError, ValueError) as error:

@@ -80,7 +80,7 @@ class Gathered:
         self._clear()
 
     def _clear(self) -> None:
-        self.samples, self._largest = 0, 0.0
+        self.samples, self._largest, self._name = 0, 0.0, ""
         self._room: NDArray[Any] | None = None  # of a dense X
         self._csr: list[CsrSource] = []
         self._rest: list[tuple[Targets, NDArray[np.float64] | None]] = []
@@ -90,7 +90,8 @@ class Gathered:
         source, n = some.source, some.source.n_samples
         dense = isinstance(source, DenseSource)
         if self.samples and dense != (self._room is not None):
-            raise TypeError("X must be sparse in all batches, or in none, got both")
+            one, other = (source.name, self._name) if dense else (self._name, source.name)
+            raise TypeError(f"X must be sparse in all batches, or in none: {other} is, and {one} is not")
         if isinstance(source, DenseSource):
             x = source.x
             if self._room is None:

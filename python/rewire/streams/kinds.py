@@ -12,12 +12,15 @@ from rewire._checks import describe, detached
 from rewire._inputs import Source, as_source, is_lazy
 from rewire._mapped import is_mapped, mapped_source
 from rewire.streams.iterated import Iterated, is_iterated
+from rewire.streams.joined import Joined
 from rewire.streams.parquet import Tabled, is_table
-from rewire.streams.parts import Joined, Parts
+from rewire.streams.parts import Parts
 from rewire.streams.pieces import Pieces, window_of
 from rewire.streams.sliced import Rows, Sliced
 
 __all__ = ["is_large", "joined", "pieces_of", "refuse_beside", "rows_of", "stays_in_file"]
+
+_LESS_THAN_NOTHING = -1  # samples of a window: an array is read in pieces then, also one without rows
 
 
 def pieces_of(
@@ -42,8 +45,16 @@ def pieces_of(
     Raises
     ------
     TypeError, ValueError
-        For targets beside batches that have their own, and for shapes that do not fit.
+        For targets beside batches that have their own, for shapes that do not fit, and for no rows.
     """
+    found = _of_its_kind(x, y, weight, which, window)
+    if found is not None and found.n_samples == 0:
+        raise ValueError(f"{which}X must have at least one row, got {found.described()}")
+    return found
+
+
+def _of_its_kind(x: Any, y: Any, weight: Any, which: str, window: int | None) -> Pieces | None:
+    """The same, also without rows."""
     if isinstance(x, Source):
         return None
     if is_table(x):
@@ -83,7 +94,7 @@ def _pieces_of_part(x: Any, y: Any, weight: Any, which: str) -> Pieces:
     """What reads a part, also one that lies in memory."""
     if isinstance(x, Parts):
         raise TypeError(f"{which}X must be no parts again, got {describe(x)}")
-    found = pieces_of(x, y, weight, which, window=0)
+    found = _of_its_kind(x, y, weight, which, _LESS_THAN_NOTHING)
     if found is None:  # which is no matrix
         as_source(x, None, f"{which}X")
     assert found is not None

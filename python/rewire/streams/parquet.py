@@ -53,9 +53,8 @@ class Tabled(Pieces):
         taken = {*self._y, *self._weight}
         self._x = [name for name in schema.names if name not in taken]
         self._units = [unit for unit in _units(x) if unit.samples]
-        self.n_samples = sum(unit.samples for unit in self._units)
-        if not self.n_samples:
-            raise ValueError(f"{which}X must have at least one row, got {describe(x)} without any")
+        self.groups = np.array([unit.samples for unit in self._units], np.int64)
+        self.n_samples, self.columns = int(self.groups.sum()), tuple(schema.names)
 
     def _names(self, asked: Any, name: str) -> list[str]:
         found = [] if asked is None else [asked] if isinstance(asked, str) else asked
@@ -71,9 +70,6 @@ class Tabled(Pieces):
                     f"{', '.join(map(repr, there))}, got {one!r}"
                 )
         return list(found)
-
-    def units(self, rows: int) -> NDArray[np.int64] | None:
-        return np.array([unit.samples for unit in self._units], np.int64)
 
     def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:
         names, at = [*self._x, *self._y, *self._weight], sum(one.samples for one in self._units[:unit])

@@ -5,16 +5,22 @@ Shards decide the bits, not processes: shard k of n has parts k, k + n, k + 2n a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import pickle
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._digest import take_array
 from rewire._mapped import is_mapped, place_in_file
-from rewire.streams.pieces import Piece, Pieces
 
-__all__ = ["Joined", "Parts"]
+__all__ = ["Parts", "Sent", "arrived"]
+
+Sent = tuple[list[Any], bytes | None]  # what parts are told by, and what reads them
 
 
 class Parts:
@@ -62,17 +68,37 @@ class Parts:
 
     def described(self) -> str:
         """Words that are equal for equal parts, as far as can be told without opening them."""
-        return f"parts {', '.join(self.names)}"
+        found = hashlib.blake2b(digest_size=16)
+        for one in (*self._given, self._read):
+            _take(one, found.update)
+        return f"{len(self)} parts, {found.hexdigest()}"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What lies in a mapped file is told by its place there: a pickle would have the numbers."""
-        state = dict(self.__dict__)
-        state["_given"] = [_placed(one) for one in self._given]
-        return state
+    def sent(self, pack: Callable[[Any], bytes]) -> Sent:
+        """What another process makes them of, by :func:`arrived`.
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._given = [_mapped(one) for one in self._given]
+        Arrays stay arrays, so that all may share their memory; what lies in a mapped file is told by its
+        place there; ``pack`` gives bytes of all else.
+
+        Raises
+        ------
+        TypeError
+            Where a mapped array has no such place.
+        """
+        read = None if self._read is None else pack(self._read)
+        return [_sent(one, pack) for one in self._given], read
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Refused: whoever asks would have all parts in memory, and does not know which columns are y."""
+        raise TypeError(
+            f"X must be an array here, got {self!r}: parts are for fit and evaluate of a Trainer, and "
+            "predict of a network"
+        )
+
+
+def arrived(found: Sent) -> Parts:
+    """Parts in the process that they were sent to."""
+    given, read = found
+    return Parts([_arrived(one) for one in given], None if read is None else pickle.loads(read))
 
 
 class _Place(NamedTuple):
@@ -84,80 +110,56 @@ class _Place(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _placed(thing: Any) -> Any:
-    """A thing whose mapped arrays are their places; TypeError where one has none."""
-    if isinstance(thing, tuple) and type(thing) is tuple:
-        return tuple(map(_placed, thing))
+class _Packed(NamedTuple):
+    """What has been pickled by itself."""
+
+    data: bytes
+
+
+def _take(thing: Any, update: Callable[[bytes], None]) -> None:
+    """Let a digest have what tells a part from others, and is the same in every process.
+
+    Of an array in a file that is its place there; of what has no words of its own the class alone.
+    """
+    if isinstance(thing, (tuple, list)):
+        update(f"{len(thing)} things".encode())
+        for one in thing:
+            _take(one, update)
+    elif isinstance(thing, partial):
+        _take((thing.func, thing.args, sorted(thing.keywords.items())), update)
+    elif isinstance(thing, np.ndarray):
+        place = place_in_file(thing)
+        if place is None and not thing.dtype.hasobject:
+            take_array(thing, update)
+        else:
+            update(f"{thing.dtype} {thing.shape} {place}".encode())
+    else:
+        kind = type(thing)
+        plain = isinstance(thing, (str, bytes, int, float, np.generic, PurePath, type(None)))
+        update(f"{getattr(thing, '__qualname__', kind.__qualname__)} {thing if plain else ''!r}".encode())
+
+
+def _sent(thing: Any, pack: Callable[[Any], bytes]) -> Any:
+    if type(thing) is tuple:
+        return tuple(_sent(one, pack) for one in thing)
+    if type(thing) not in (np.ndarray, np.memmap) or thing.dtype.hasobject or not thing.ndim:
+        return thing if isinstance(thing, (str, int, float, type(None))) else _Packed(pack(thing))
     if not is_mapped(thing):
-        return thing
+        return np.ascontiguousarray(thing)
     place = place_in_file(thing)
     if place is None:
         raise TypeError(
-            "a part lies in a mapped file, and not in one piece: other processes would get a copy; give "
-            "names of files, and read=..., which opens one"
+            f"an array of shape {thing.shape} lies in a mapped file, and not in one piece, or with changes "
+            "of this process alone: other processes would get a copy; give names of files, and read=..., "
+            "which opens one"
         )
     return _Place(*place, thing.dtype.str, thing.shape)
 
 
-def _mapped(thing: Any) -> Any:
+def _arrived(thing: Any) -> Any:
     """The other way round."""
+    if isinstance(thing, _Packed):
+        return pickle.loads(thing.data)
     if isinstance(thing, _Place):
         return np.memmap(thing.path, thing.dtype, "r", thing.offset, thing.shape, "C")
-    return tuple(map(_mapped, thing)) if type(thing) is tuple else thing
-
-
-class Joined(Pieces):
-    """Some parts, one after the other.
-
-    Parameters
-    ----------
-    parts : Parts
-    numbers : sequence of int
-        Those that are read.
-    pieces_of : function
-        Gives what reads X, y and weights piece by piece; its last argument stands before X in errors.
-    """
-
-    def __init__(
-        self, parts: Parts, numbers: Sequence[int], pieces_of: Callable[[Any, Any, Any, str], Pieces]
-    ) -> None:
-        self._each: list[tuple[str, Pieces]] = []
-        for number in numbers:
-            name = parts.names[number]
-            found = pieces_of(*parts.opened(number), f"{name}: ")
-            if not found.lasts:
-                raise TypeError(
-                    f"{name} must be something that can be read in every epoch, got {found.described()}, "
-                    "which is at its end then: a function of the epoch makes it anew"
-                )
-            self._each.append((name, found))
-        counts = [found.n_samples for _, found in self._each]
-        self.n_samples = None if None in counts else sum(n for n in counts if n is not None)
-        self._words = repr(parts)
-
-    def units(self, rows: int) -> NDArray[np.int64] | None:
-        each = [found.units(rows) for _, found in self._each]
-        known = [sizes for sizes in each if sizes is not None]
-        return np.concatenate(known) if len(known) == len(each) else None
-
-    def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:
-        for name, found, own in self._read_from(unit, rows):
-            for piece in found.read(own, rows, epoch):
-                yield piece._replace(place=f" of {name}{piece.place}")
-
-    def _read_from(self, unit: int, rows: int) -> Iterator[tuple[str, Pieces, int]]:
-        """Of what a unit is made: all parts, where nobody knows how long one of them is."""
-        each = [found.units(rows) for _, found in self._each]
-        whole = any(sizes is None for sizes in each)
-        for (name, found), sizes in zip(self._each, each, strict=True):
-            count = 1 if sizes is None else len(sizes)
-            if whole:
-                yield from ((name, found, own) for own in range(count))
-            elif unit < count:
-                yield name, found, unit
-                return
-            else:
-                unit -= count
-
-    def described(self) -> str:
-        return self._words
+    return tuple(map(_arrived, thing)) if type(thing) is tuple else thing

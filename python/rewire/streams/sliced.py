@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import describe, detached
+from rewire._checks import detached
 from rewire._inputs import is_lazy
 from rewire._mapped import mapped_rows, place_in_file
-from rewire.streams.pieces import UNITS, Piece, Pieces
+from rewire.streams.pieces import Piece, Pieces
 
 __all__ = ["Rows", "Sliced"]
 
@@ -67,6 +67,8 @@ class Sliced(Pieces):
         self.n_samples, self.n_features = _shape(x, f"{which}X")
         self._x = _Rows(x, f"{which}X")
         self.chunk = self._x.chunk
+        names = getattr(x, "columns", None)  # of a data frame
+        self.columns = None if names is None else tuple(map(str, names))
         self._y, self._weight = _Rows(y, f"{which}y"), _Rows(weight, f"{which}sample_weight")
         for name, rows in (("y", self._y), ("sample_weight", self._weight)):
             if rows.samples not in (None, self.n_samples):
@@ -75,19 +77,10 @@ class Sliced(Pieces):
                     f"{rows.samples}"
                 )
 
-    def units(self, rows: int) -> NDArray[np.int64] | None:
-        rows, n = self._aligned(rows), self.n_samples or 0
-        return np.diff(np.append(np.arange(0, n, rows), n))
-
     def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:
-        rows, n = self._aligned(rows), self.n_samples or 0
+        rows, n = self.outline().aligned(rows), self.n_samples or 0
         a, b = unit * rows, min(n, unit * rows + rows)
         yield Piece(self._x.read(a, b), self._y.read(a, b), self._weight.read(a, b), f"[{a}:{b}]")
-
-    def _aligned(self, rows: int) -> int:
-        """So many rows, in whole chunks of a file unless these are large: none is read for a part of it."""
-        chunk = self.chunk
-        return rows if chunk is None or chunk > UNITS * rows else -(-rows // chunk) * chunk
 
     def described(self) -> str:
         return f"{self._x.kind} of shape {(self.n_samples, self.n_features)}"
@@ -129,15 +122,13 @@ class _Rows:
 
 
 def _shape(x: Any, name: str) -> tuple[int, int]:
-    """Samples and features; an error where they are not told, or there are none."""
+    """Samples and features; an error where they are not told."""
     shape = _known(x, name)
     if len(shape) != 2:
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {tuple(shape)}")
     kind = getattr(getattr(x, "dtype", None), "kind", "f")
     if kind not in "fiubO":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-    if shape[0] < 1:
-        raise ValueError(f"{name} must have at least one row, got shape {tuple(shape)}: {describe(x)}")
     return int(shape[0]), int(shape[1])
 
 

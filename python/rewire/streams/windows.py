@@ -146,7 +146,7 @@ def _read(
     sizes = pieces.units(rows)
     order = np.arange(1 if sizes is None else len(sizes))
     if shuffled and sizes is not None:
-        order = permutation(len(sizes), cut.seed, epoch, _UNITS)
+        order = pieces.shuffled(rows, lambda n, *more: permutation(n, cut.seed, epoch, _UNITS, *more))
     at = first if pieces.moved else 0
     for unit in order.tolist():
         if sizes is not None and at + sizes[unit] <= first:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._digest import take_array
 from rewire._inputs import DenseSource, Source
 from rewire._parted import PartedStream
 from rewire._together import handed_on, taken_over
@@ -28,7 +29,6 @@ from rewire.workers.world import World
 
 __all__ = ["following", "leading"]
 
-_BLOCK = 1 << 24  # bytes that a digest takes at a time
 Call = Mapping[str, Any]  # arguments of fit that must be the same in all ranks
 
 
@@ -87,10 +87,7 @@ def _digest(*arrays: NDArray[Any] | None) -> str:
     found = hashlib.blake2b(digest_size=16)
     for array in arrays:
         if array is not None:
-            found.update(f"{array.shape} {array.dtype}".encode())
-            step = max(1, _BLOCK // max(1, array[:1].nbytes))
-            for start in range(0, len(array), step):
-                found.update(np.ascontiguousarray(array[start : start + step]).tobytes())
+            take_array(array, found.update)
     return found.hexdigest()
 
 

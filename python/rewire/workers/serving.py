@@ -21,7 +21,7 @@ from rewire._shards import Task, cut, nodes_of, shards_for
 from rewire.losses import Targets
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
-from rewire.streams.parts import Parts
+from rewire.streams.parts import Parts, Sent, arrived
 from rewire.workers.comm import Comm, parts_of, thing_of
 
 __all__ = [
@@ -43,8 +43,8 @@ class Job(NamedTuple):
         Whether the last activation is part of it.
     source, targets : Source, Targets
         All samples; None where those of each order come with it.
-    parts : bytes or None
-        Pickled: what samples of its own shards it reads from.
+    parts : Sent or None
+        What samples of its own shards it reads from.
     """
 
     kinds: list[tuple[str, bytes]]
@@ -52,7 +52,7 @@ class Job(NamedTuple):
     fused: bool
     source: Source | None
     targets: Targets | None
-    parts: bytes | None = None
+    parts: Sent | None = None
 
 
 Data = tuple[Source, Targets]  # of a task
@@ -232,7 +232,7 @@ def serve(comm: Comm, job: Job, parts: Parts | None = None) -> Any:
     """
     register_kinds(job.kinds)
     if job.parts is not None:
-        parts = pickle.loads(job.parts)
+        parts = arrived(job.parts)
     server = _Server(comm, job, parts)
     try:
         with quiet():

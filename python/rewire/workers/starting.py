@@ -7,6 +7,7 @@ import copy
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def helpers_of(
         source, targets = _shareable(data.source), data.targets
     elif isinstance(data, PartedStream):
         try:
-            parts = pickled(data.parts, _CURE)
+            parts = data.parts.sent(partial(pickled, cure=_CURE))
         except TypeError as error:
             raise TypeError(f"workers={workers}: X, {data.parts!r}: {error}") from error
     sends = source is None and parts is None
