@@ -45,7 +45,7 @@ from rewire.streams.iterated import is_iterated
 from rewire.streams.joining import Samples
 from rewire.streams.kinds import pieces_of, refuse_beside
 from rewire.streams.parts import Parts
-from rewire.streams.stream import Stream
+from rewire.streams.stream import BATCH, Stream
 from rewire.streams.windows import Cut, steps_of
 from rewire.threads import resolve
 from rewire.training_state import TrainingState
@@ -254,7 +254,8 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             the last epochs alone, with links of their own, and then a merge; ``rewire.WASAP()``, before that
             gradients learnt from as they come, which no seed brings back.
         timeout : float > 0
-            Seconds without a sign of life after which a worker is given up.
+            Seconds without a sign of life after which a worker is given up; reading and computing may last
+            longer.
 
         Returns
         -------
@@ -327,7 +328,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             if isinstance(plan, LocalSGD):
                 self.state.trainings = plan.workers or self.state.trainings
             say = verbose > 0 and (comm is None or comm.rank == 0)
-            cut_for(self, count, say, plan, launched=comm is not None, data=data)
+            cut_for(self, count, say, plan, launched=comm is not None, data=data, batch=batch_size)
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
             self._refuse_if_short(data, validation, cut, epochs)
             self.take_state()
@@ -467,7 +468,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             trainings, every = trainings_of(plan, processes), plan.every
         if isinstance(data, Samples):
             n = data.source.n_samples
-            batch = min(128 if batch_size is None else batch_size, n)
+            batch = min(BATCH if batch_size is None else batch_size, n)
             step = batch * trainings
             return Cut(batch, step, 0, shuffle, steps_of(steps, -(-n // step)) if steps else 0, self.seed)
         return data.cut(batch_size, window, steps, shuffle, self.seed, trainings=trainings, every=every)

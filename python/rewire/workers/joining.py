@@ -35,9 +35,12 @@ def processes_of(workers: Any) -> tuple[World | None, int]:
 
 def cut_for(
     trainer: TrainerLike, workers: int, say: bool, strategy: Strategy, *, launched: bool = False,
-    data: Samples | Stream | None = None,
+    data: Samples | Stream | None = None, batch: int | None = None,
 ) -> None:  # fmt: skip
-    """Cut batches into shards where nobody has said how many; ValueError if they are too few."""
+    """Cut batches into shards where nobody has said how many; ValueError if they are too few.
+
+    Of parts there are as many shards as a batch of so many samples, if that has been said, can be cut into.
+    """
     check_strategy(trainer, strategy, workers)
     parts = data if isinstance(data, PartedStream) else None
     if parts is not None and not isinstance(strategy, Sync):
@@ -61,7 +64,8 @@ def cut_for(
     if (workers > 1 or parts is not None) and trainer.shards is None:
         trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
         if parts is not None:
-            trainer.shards = min(trainer.shards, len(parts.parts))
+            most = min(trainer.shards, len(parts.parts))
+            trainer.shards = max(n for n in range(1, most + 1) if (batch or n) % n == 0)
         if say:
             print_now(
                 f"workers={workers}: batches are cut into {trainer.shards} shards from now on, as by "
