@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from rewire.streams.parts import Parts
 
 __all__ = ["parts"]
 
+_NO_LISTS = (bytes, bytearray, Set, Mapping)  # bytes hold numbers, and a set has another order in every run
 _KINDS = (".npy", ".parquet", *ARRAYS)
 
 
@@ -34,27 +35,29 @@ def parts(
     Parameters
     ----------
     what : str, path-like or iterable
-        A pattern of file names, such as ``"data/*.npy"``, which are sorted; or one thing for each part, in
-        this order: the name of a file, ``(X, y)`` or ``(X, y, sample_weight)`` as ``fit`` takes them, what
-        gives batches of these, or whatever ``read`` opens.
+        A pattern of file names, such as ``"data/*.npy"``, which are sorted; or a list of one thing for each
+        part, in this order: the name of a file, ``(X, y)`` or ``(X, y, sample_weight)`` as ``fit`` takes
+        them, what gives batches of these, or whatever ``read`` opens.
     y : str or int, optional
-        The column of the files that is y: the last one by default. Of ``.npy`` the first or the last.
+        The column of the files that is y: the last one by default. Of ``.npy`` the first or the last. Whole
+        floating-point numbers are labels for a loss of classes.
     read : function, optional
         Opens a part: gets one of ``what`` and gives ``(X, y)`` or ``(X, y, sample_weight)``, where X is
         anything with a shape and slices, an array, a table of pyarrow (then y is the name of a column), or a
         function of the epoch that gives batches alone. It is called in the process that reads the part. By
         default files in ``.npy``, ``.parquet`` (needs pyarrow) and ``.h5`` (needs h5py; data sets ``X`` and
-        ``y``) are opened, and read in pieces.
+        ``y``) are opened, and read in pieces. A part may be opened several times.
 
     Returns
     -------
     Parts
-        For ``fit``, ``evaluate`` and ``predict``; a part is opened when it is needed.
+        For ``fit`` and ``evaluate`` of a trainer, and ``predict`` of a network: a part is opened once to be
+        counted, and when it is read; 4 of a shard stay open.
 
     Raises
     ------
     TypeError, ValueError
-        For a pattern that no file has, no parts, and files of another kind.
+        For a pattern that no file has, no parts, a set of them, and files of another kind.
 
     Examples
     --------
@@ -65,11 +68,12 @@ def parts(
     (4, 'part 1')
     """
     if isinstance(what, (str, os.PathLike)):
-        given: list[Any] = sorted(glob.glob(os.fspath(what)))
+        pattern = os.fspath(what)
+        given: list[Any] = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
         if not given:
-            raise ValueError(f"what must be a pattern that names of files have, got {os.fspath(what)!r}")
+            raise ValueError(f"what must be a pattern that names of files have, got {pattern!r}")
     else:
-        if not isinstance(what, Iterable):
+        if not isinstance(what, Iterable) or isinstance(what, _NO_LISTS):
             raise TypeError(
                 f"what must be a pattern or one thing for each part, got {_checks.describe(what)}"
             )
@@ -82,6 +86,7 @@ def parts(
         if y is not None:
             raise ValueError(f"y must not be given beside read, which knows it, got {y!r}")
         return Parts(given, read)
+    given = [tuple(one) if isinstance(one, tuple) else one for one in given]  # not of a class of somebody's
     for one in given:
         if isinstance(one, str) and kind_of(one) not in _KINDS:
             raise ValueError(
