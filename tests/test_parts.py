@@ -1,5 +1,8 @@
 """Data in parts: each process reads its own, and their number leaves no trace."""
 
+import collections
+import contextlib
+import copy
 import itertools
 import os
 import pickle
@@ -7,11 +10,17 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import rewire as rw
+from rewire._parted import PartedStream
+from rewire._shard_reader import ShardReader
 from rewire._shards import runs_of
 from rewire._stepper import Stepper
+from rewire.streams.joined import OPEN
 from rewire.streams.kinds import joined
+from rewire.streams.parts import arrived
+from rewire.workers.comm import parts_of, thing_of
 from small import GROWN, SELDOM, bits, deep, network
 
 RNG = np.random.default_rng(0)
@@ -202,19 +211,179 @@ def test_files_by_their_pattern(kind, tmp_path):
     assert np.array_equal(np.concatenate([piece.y for piece in found]), of[rows])
 
 
-def test_maps_go_to_workers_by_their_place(tmp_path):
-    """And not as their numbers."""
-    np.save(tmp_path / "x.npy", X)
-    there = np.load(tmp_path / "x.npy", "r")
-    given = rw.datasets.parts([(there[:100], Y[:100]), (there[100:], Y[100:])])
-    data = pickle.dumps(given)
-    assert len(data) < X.nbytes / 4 + 2 * Y.nbytes
-    found = pickle.loads(data)
+def held():
+    """Arrays that workers share, for each is a buffer of its own."""
+    return [(X[:100], Y[:100]), (X[100:, ::2], Y[100:], W[100:])], 5
+
+
+def mapped(folder):
+    np.save(folder / "x.npy", X)
+    there = np.load(folder / "x.npy", "r")
+    return [(there[:100], Y[:100]), Pair(there[100:], Y[100:])], 2  # which go by their place in the file
+
+
+Pair = collections.namedtuple("Pair", "x y")
+
+
+@pytest.mark.parametrize("kind", ["held", "mapped"])
+def test_arrays_of_parts_are_not_pickled(kind, tmp_path):
+    given, buffers = held() if kind == "held" else mapped(tmp_path)
+    given = rw.datasets.parts(given)
+    data = parts_of(given.sent(pickle.dumps))
+    assert len(data) == 1 + buffers and len(data[0]) < 1500
+    found = arrived(thing_of(data))
     for number in (0, 1):
         for mine, theirs in zip(found.opened(number)[:2], given.opened(number)[:2], strict=True):
             assert np.array_equal(mine, theirs)
-    with pytest.raises(TypeError, match="a part lies in a mapped file, and not in one piece"):
-        pickle.dumps(rw.datasets.parts([(there[:, 1:], there[:, 0])]))
+
+
+def test_what_has_no_place_in_a_file_stays_here(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    there, changed = np.load(tmp_path / "x.npy", "r"), np.load(tmp_path / "x.npy", "c")
+    for x in (there[:, 1:], changed):
+        given = rw.datasets.parts([(x, Y)])
+        with pytest.raises(TypeError, match="lies in a mapped file, and not in one piece, or with changes"):
+            given.sent(pickle.dumps)
+        assert np.array_equal(copy.deepcopy(given).opened(0)[0], x)
+
+
+EQUAL = {
+    "numbers": lambda by: range(3 + by),
+    "words": lambda by: ["a.npy", f"{by}.npy"],
+    "arrays": lambda by: [(X, Y + by), (X, Y)],
+    "a weight": lambda by: [(X, Y, W), (X, Y, W + by)],
+    "tuples": lambda by: [("a", 1), ("b", by)],
+    "order": lambda by: (1, 2) if by else (2, 1),
+}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_ranks_tell_parts_from_others(name):
+    one, same, other = (rw.datasets.parts(EQUAL[name](by), read=part).described() for by in (0, 0, 1))
+    assert one == same != other and len(one) < 80
+    assert one != rw.datasets.parts(EQUAL[name](0), read=noted).described()
+
+
+# --- many, and none -------------------------------------------------------------------------
+
+
+def counted(number):
+    """Few samples, and a note that they were asked for."""
+    OPENED.append(number)
+    return X[number : number + 3], Y[number : number + 3]
+
+
+OPENED = []
+
+
+def test_a_part_is_opened_once_an_epoch():
+    """And once to be counted; few are open at a time, whatever their number."""
+    given = rw.datasets.parts(range(37), read=counted)
+    del OPENED[:]
+    fitted(given, trainer(rewiring=None), window=8, batch_size=4, epochs=3)
+    times = np.bincount(OPENED)
+    assert len(times) == 37 and times.min() >= 3 and times.max() <= 4
+    pieces = joined(given, range(37))
+    seen = []
+    for unit in pieces.shuffled(1, lambda n, *words: np.random.default_rng(words).permutation(n)):
+        seen += [int(piece.x.shape[0]) for piece in pieces.read(unit, 1, 0)]
+        assert len(pieces._open) <= OPEN
+    assert len(seen) == 3 * 37
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_more_files_than_may_be_open(tmp_path):
+    import resource
+
+    for number in range(60):
+        np.save(tmp_path / f"{number:02}.npy", np.column_stack([X[:5], Y[:5]]))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = max(map(int, os.listdir("/dev/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 40, limits[1]))
+    try:
+        made = fitted(rw.datasets.parts(tmp_path / "*.npy"), trainer(rewiring=None), epochs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert made.step == 19
+
+
+def without_rows():
+    """Parts with and without rows, which are left out."""
+    nothing = (X[:0], Y[:0])
+    return [nothing, (X[:30], Y[:30]), (X[30:60], Y[30:60]), nothing, nothing, (X[60:70], Y[60:70])]
+
+
+def test_parts_without_rows_are_nothing():
+    given = without_rows()
+    made = trainer(shards=1, standardize=True, rewiring=None)
+    some = trainer(shards=1, standardize=True, rewiring=None)
+    fitted(rw.datasets.parts(given), made)
+    fitted(rw.datasets.parts([one for one in given if len(one[0])]), some)
+    assert bits(made) == bits(some)
+
+
+@pytest.mark.filterwarnings("ignore:X. shard")
+def test_shards_without_rows_are_nothing():
+    given = [(X[:0], Y[:0]), (X[:30], Y[:30]), (X[:0], Y[:0]), (X[30:60], Y[30:60])]
+    made = fitted(rw.datasets.parts(given), trainer(shards=2, standardize=True, rewiring=None))
+    assert made.step == 2 * 8
+    assert made.evaluate(rw.datasets.parts(given)) == pytest.approx(made.evaluate(X[:60], Y[:60]))
+
+
+def test_whole_numbers_of_a_file_are_labels(tmp_path):
+    for number, (a, b) in enumerate(itertools.pairwise(ENDS)):
+        np.save(tmp_path / f"{number}.npy", np.column_stack([X[a:b], Y[a:b]]))
+    made = fitted(rw.datasets.parts(tmp_path / "*.npy"), trainer(rewiring=None))
+    known = rw.datasets.parts([(X[a:b], Y[a:b]) for a, b in itertools.pairwise(ENDS)])
+    assert bits(made) == bits(fitted(known, trainer(rewiring=None)))
+    assert made.evaluate(rw.datasets.parts(tmp_path / "*.npy")) == pytest.approx(made.evaluate(X, Y))
+
+
+class Ranks:
+    """Two processes, as `rewire._sharded.Helpers` asks them."""
+
+    size = 2
+
+    def __init__(self, given):
+        self.other = ShardReader(given, rw.losses.CrossEntropy(), 1, 2)
+
+    def read(self, reader, name, said):
+        return [getattr(one, name)(*said) for one in (reader, self.other)]
+
+
+def columns(*numbers):
+    """A data frame of these columns, with their names."""
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame({f"f{number}": X[:40, number] for number in numbers}), Y[:40]
+
+
+APART = {
+    "kind": (
+        lambda: [TWO[0], (scipy.sparse.csr_array(X[:40]), Y[:40])], TypeError, "X must be sparse in all",
+    ),
+    "order": (
+        lambda: [columns(*range(17)), columns(1, 0, *range(2, 17))],
+        ValueError, "part 1 must have the columns of part 0, in their order, got 'f1' for 'f0' as column 0",
+    ),
+    "fewer": (
+        lambda: [columns(*range(17)), columns(*range(16))], ValueError, "part 1 .* got 16 columns for 17",
+    ),
+    "none": (lambda: [(X[:0], Y[:0])] * 2, ValueError, "X must have at least one row, got Parts"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("name", APART)
+def test_parts_of_other_kinds_are_refused_wherever_they_are(name, shards):
+    given, kind, words = APART[name]
+    stream = PartedStream(rw.datasets.parts(given()), trainer())
+    stream.shards = shards
+    ranks = Ranks(stream.parts)
+    with pytest.raises(kind, match=words), contextlib.closing(ranks.other):
+        cut = stream.cut(16, 100, None, True, 0, trainings=1, every=1)
+        cut = stream.settled(cut, ranks if shards == 2 else None, contextlib.nullcontext())
+        with stream.reading(cut, 0, 0, 0) as windows:
+            next(windows)
 
 
 # --- what is wrong --------------------------------------------------------------------------
@@ -226,9 +395,15 @@ def with_nan():
     return [(X[:40], Y[:40]), (x, Y[:40])]
 
 
+FAR = X[:40].astype("f8")
+FAR[33, 5] = 1e39
 TWO = [(X[:40], Y[:40]), (X[40:80], Y[40:80])]
 WRONG = {
     "nan": (with_nan(), {}, ValueError, r"^X of part 1\[.*\] must be finite, got nan in row \d+, column 5"),
+    "range": (
+        [(FAR, Y[:40]), TWO[0], TWO[0]], {}, ValueError,
+        r"X of part 0\[.* must lie within .* in row \d+, column 5",
+    ),
     "label": ([TWO[0], (X[:40], Y[:40] + 1)], {}, ValueError, r"y of part 1\[.* must hold class labels in"),
     "features": ([TWO[0], (X[:40, 1:], Y[:40])], {}, ValueError, r"X of part 1\[.* must have 17 features"),
     "rows": ([TWO[0], (X[:40], Y[:39])], {}, ValueError, "part 1: X and part 1: y must have as many rows"),
@@ -261,6 +436,8 @@ def test_what_is_wrong_with_the_call(tmp_path):
         (lambda: rw.datasets.parts(tmp_path / "*.npy"), ValueError, "what must be a pattern that names"),
         (lambda: rw.datasets.parts([]), ValueError, "what must hold at least one part"),
         (lambda: rw.datasets.parts(3), TypeError, "what must be a pattern or one thing for each part"),
+        (lambda: rw.datasets.parts(b"*.npy"), TypeError, "what must be a pattern or one thing for each part"),
+        (lambda: rw.datasets.parts({"a.npy"}), TypeError, "what must be a pattern or one thing for each"),
         (lambda: rw.datasets.parts(["a.npz"]), ValueError, r"what must name files in .npy, .*got 'a.npz'"),
         (lambda: rw.datasets.parts([1], read=1), TypeError, "read must be a function"),
         (lambda: rw.datasets.parts([1], read=part, y=1), ValueError, "y must not be given beside read"),
@@ -276,8 +453,26 @@ def test_shards_of_their_own_length_are_said():
         fitted(rw.datasets.parts(long), trainer(shards=2, rewiring=None), epochs=1)
 
 
-def test_shards_are_as_many_as_there_are_parts_where_nobody_says(capsys):
+@pytest.mark.filterwarnings("ignore:X. shard")
+@pytest.mark.parametrize("parts, batch_size, shards", [
+    (1, None, 1), (3, None, 3), (5, None, 5), (7, None, 7), (8, None, 8), (20, None, 8),
+    (3, 30, 3), (5, 64, 4), (7, 16, 4), (12, 31, 1),
+])  # fmt: skip
+def test_shards_where_nobody_says(parts, batch_size, shards, capsys):
+    """As many as there are parts, up to 8, that a batch can be cut into; it need not be said either."""
     made = rw.Trainer(network(), loss="cross_entropy")
-    few = [(X[a:b, :8], Y[a:b] % 3) for a, b in ((0, 90), (90, 180), (180, 290))]
-    made.fit(rw.datasets.parts(few), batch_size=30)
-    assert made.shards == 3 and "batches are cut into 3 shards from now on" in capsys.readouterr().out
+    each = [(X[:24, :8], Y[:24] % 3)] * parts
+    made.fit(rw.datasets.parts(each), batch_size=batch_size)
+    assert made.shards == shards and f"into {shards} shards from now on" in capsys.readouterr().out
+
+
+def test_a_file_may_have_the_name_of_a_pattern(tmp_path):
+    np.save(tmp_path / "p[1].npy", X)
+    assert len(rw.datasets.parts(tmp_path / "p[1].npy")) == 1
+
+
+def test_who_wants_arrays_says_that_parts_are_none():
+    estimator = rw.SparseMLPClassifier(max_iter=1)
+    for call in (lambda: estimator.fit(PARTS, Y), lambda: trainer().train_step(PARTS, Y)):
+        with pytest.raises(TypeError, match=r"X must be an array here, got Parts\(10: part 0 to part 9\)"):
+            call()
