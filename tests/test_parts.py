@@ -431,22 +431,6 @@ def test_what_is_wrong_is_named(name):
     assert bits(made) == before
 
 
-def test_what_is_wrong_with_the_call(tmp_path):
-    for call, kind, words in (
-        (lambda: rw.datasets.parts(tmp_path / "*.npy"), ValueError, "what must be a pattern that names"),
-        (lambda: rw.datasets.parts([]), ValueError, "what must hold at least one part"),
-        (lambda: rw.datasets.parts(3), TypeError, "what must be a pattern or one thing for each part"),
-        (lambda: rw.datasets.parts(b"*.npy"), TypeError, "what must be a pattern or one thing for each part"),
-        (lambda: rw.datasets.parts({"a.npy"}), TypeError, "what must be a pattern or one thing for each"),
-        (lambda: rw.datasets.parts(["a.npz"]), ValueError, r"what must name files in .npy, .*got 'a.npz'"),
-        (lambda: rw.datasets.parts([1], read=1), TypeError, "read must be a function"),
-        (lambda: rw.datasets.parts([1], read=part, y=1), ValueError, "y must not be given beside read"),
-        (lambda: rw.datasets.parts(["a.npy"], y=1.5), TypeError, "y must be an integer"),
-    ):
-        with pytest.raises(kind, match=words):
-            call()
-
-
 def test_shards_of_their_own_length_are_said():
     long = [(X[:250], Y[:250]), (X[250:], Y[250:])]
     with pytest.warns(UserWarning, match="X: shard 0 of 2 has 250 samples, and the shortest 40"):
