@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,11 @@ def part(number):
     return X[rows], Y[rows]
 
 
+def slow(number):
+    time.sleep(7.0 if number == SHARDS - 1 else 0.0)
+    return part(number)
+
+
 def parts_of(rank, size):
     """The parts that one of so many processes has to open."""
     own = range(rank * SHARDS // size, (rank + 1) * SHARDS // size)
@@ -109,6 +115,10 @@ def main(what, folder, given):
         found = digests(given)
         if OPENED != parts_of(rank, size):
             raise AssertionError(f"rank {rank} has opened the parts {sorted(OPENED)}")
+    elif what == "slow":  # rank 1 needs longer for a part than a silence may take
+        trainer = made("parts", given, 0.0, None)
+        trainer.fit(rw.datasets.parts(range(len(ENDS) - 1), read=slow), batch_size=8, verbose=0, timeout=4.0)
+        found = digest(trainer)
     elif what == "half":  # then others go on
         trainer = fitted(made("local", "set", 0.3, None), "local", epochs=1)
         if rank == 0:

@@ -45,6 +45,12 @@ def test_every_strategy_has_the_bits_of_one_process(tmp_path, count, table):
 
 
 @pytest.mark.soak
+def test_a_rank_that_reads_for_long_is_not_given_up(tmp_path):
+    found, code, wrong = ranks_of(2, "slow", tmp_path, "static")
+    assert code == 0 and len(found) == 2 and found[0] == found[1], wrong
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("strategy", ["local", "wassp"])
 def test_a_death_ends_every_strategy(tmp_path, strategy):
     found, code, _ = ranks_of(2, "die", tmp_path, strategy)
