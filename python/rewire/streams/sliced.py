@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class Sliced(Pieces):
         self._x = _Rows(x, f"{which}X")
         self.chunk = self._x.chunk
         names = getattr(x, "columns", None)  # of a data frame
-        self.columns = None if names is None else tuple(map(str, names))
+        self.columns = tuple(map(str, names)) if isinstance(names, Iterable) else None
         self._y, self._weight = _Rows(y, f"{which}y"), _Rows(weight, f"{which}sample_weight")
         for name, rows in (("y", self._y), ("sample_weight", self._weight)):
             if rows.samples not in (None, self.n_samples):
