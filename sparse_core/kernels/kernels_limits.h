@@ -20,18 +20,23 @@ RW_KERNEL double RW_E(multiply_add)(int64_t rounds, double factor, double term)
     return sum;
 }
 
-/* In whole numbers: what is read need not be numbers of this precision. */
+/* In whole numbers, copied out: what is read need not be numbers of this precision, nor begin at a multiple
+ * of 8 bytes, as a panel's float32 of one sample do not. */
 RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
 {
     enum { AT_ONCE = 64 }; /* eight registers of the widest set */
-    const uint64_t *p = data;
-    uint64_t acc[AT_ONCE] = { 0 }, all = 0;
+    const char *p = data;
+    uint64_t acc[AT_ONCE] = { 0 }, all = 0, word;
     int64_t i = 0;
     for (; i + AT_ONCE <= words; i += AT_ONCE)
-        for (int j = 0; j < AT_ONCE; j++)
-            acc[j] ^= p[i + j];
-    for (; i < words; i++)
-        all ^= p[i];
+        for (int j = 0; j < AT_ONCE; j++) {
+            memcpy(&word, p + (size_t)(i + j) * sizeof word, sizeof word);
+            acc[j] ^= word;
+        }
+    for (; i < words; i++) {
+        memcpy(&word, p + (size_t)i * sizeof word, sizeof word);
+        all ^= word;
+    }
     for (int j = 0; j < AT_ONCE; j++)
         all ^= acc[j];
     return all;
