@@ -97,12 +97,17 @@ RW_DW_BY_ROWS_OF(4)
 RW_DW_BY_ROWS_OF(8)
 #ifdef RW_BY_ROWS_OF_16
 RW_DW_BY_ROWS_OF(16)
+#define RW_MOST_BY_ROWS 16
+#else
+#define RW_MOST_BY_ROWS 8
 #endif
 
-/* For groups of RW_LANES rows, and one tile of at most 8 samples, or 16 where the type has RW_BY_ROWS_OF_16. */
+/* For groups of RW_LANES rows, and one tile of at most 8 samples, or 16 where the type has
+ * RW_BY_ROWS_OF_16. */
 RW_KERNEL void RW_V(dw_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                                 const rw_span *span, const int64_t *first, void *grad)
 {
+    RW_ASSERT(span->tile <= RW_MOST_BY_ROWS); /* a set of wider registers may have forgotten the 16 */
     switch (span->tile) {
     case 1: RW_V(dw_by_rows_1)(w, g0, g1, p, span, first, grad); break;
     case 2: RW_V(dw_by_rows_2)(w, g0, g1, p, span, first, grad); break;
@@ -116,3 +121,4 @@ RW_KERNEL void RW_V(dw_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const 
 
 #undef RW_PRODUCTS_OF
 #undef RW_DW_BY_ROWS_OF
+#undef RW_MOST_BY_ROWS
