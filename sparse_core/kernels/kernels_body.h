@@ -192,63 +192,6 @@ RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_
         RW_SERVE(forward, w->group, s, (w, g0, g1, p, s, bias));
 }
 
-/* --- forward, one sample ---------------------------------------------------- */
-
-/* The rows of a group are the lanes, each with its own sum in its own order: a slot's
- * weights are one load. `beside` groups side by side, as far as the shortest reaches. */
-RW_INLINE void RW_V(forward_lanes)(const rw_rows *s, int32_t g, int32_t *at, const rw_panel *p,
-                                   const RW_T *x, const RW_T *bias, RW_T *y, const int beside)
-{
-    const int32_t *source = s->source, end = p->end;
-    const RW_T *w = s->weight;
-    int64_t k[4], stop[4], common = INT64_MAX;
-    RW_VEC acc[4];
-    bool whole = true; /* do all slots lie in the panel? */
-    RW_UNROLL
-    for (int i = 0; i < beside; i++) {
-        k[i] = s->start[g + i] + at[i];
-        stop[i] = s->start[g + i] + s->len[g + i];
-        common = stop[i] - k[i] < common ? stop[i] - k[i] : common;
-        acc[i] = p->more ? RW_V(load)(y + (g + i) * RW_LANES)
-                 : bias ? RW_V(load)(bias + (g + i) * RW_LANES) : RW_V(zero)();
-        whole = whole && (stop[i] == k[i] || source[stop[i] - 1] < end);
-    }
-    for (; common > 0; common--) {
-        if (!whole) {
-            bool past = false;
-            RW_UNROLL
-            for (int i = 0; i < beside; i++)
-                past |= source[k[i]] >= end;
-            if (past)
-                break;
-        }
-        RW_UNROLL
-        for (int i = 0; i < beside; i++) {
-            RW_VEC weights = RW_V(load)(w + k[i] * RW_LANES);
-            acc[i] = RW_V(fma)(weights, RW_V(set1)(x[source[k[i]++]]), acc[i]);
-        }
-    }
-    RW_UNROLL
-    for (int i = 0; i < beside; i++) {
-        for (; k[i] < stop[i] && source[k[i]] < end; k[i]++)
-            acc[i] = RW_V(fma)(RW_V(load)(w + k[i] * RW_LANES), RW_V(set1)(x[source[k[i]]]),
-                               acc[i]);
-        at[i] = (int32_t)(k[i] - s->start[g + i]);
-        RW_V(store)(y + (g + i) * RW_LANES, acc[i]);
-    }
-}
-
-/* forward for tiles of one sample, where a group has RW_LANES rows. */
-RW_KERNEL void RW_V(forward_one)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
-                                 const void *x, const void *bias, void *y)
-{
-    int32_t *at = p->at;
-    for (; g0 + 4 <= g1; g0 += 4, at += 4)
-        RW_V(forward_lanes)(s, g0, at, p, x, bias, y, 4);
-    for (; g0 < g1; g0++, at++)
-        RW_V(forward_lanes)(s, g0, at, p, x, bias, y, 1);
-}
-
 #include "kernels/kernels_gather.h"
 
 /* --- dX by scattering ------------------------------------------------------ */
