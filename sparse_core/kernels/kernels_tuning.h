@@ -38,8 +38,9 @@ typedef struct {
     /* Activations of a batch that take `stream` bytes, and `stream_line` a source, come from beyond a core's
      * own caches, where a line that nobody foresaw costs most. Where a source has `stream_links` links or
      * more, they are read once in the order of memory, which processors foresee, before slots jump among
-     * them; and since a panel is read whole then, its sources should be touched `stream_reuse` times. */
-    int64_t stream, stream_line, stream_links, stream_reuse;
+     * them; and since a panel is read whole then, its sources should be touched `stream_reuse` times. A block
+     * that touches them less than `stream_touches` times, one of many threads', does not read it. */
+    int64_t stream, stream_line, stream_links, stream_reuse, stream_touches;
     /* Bytes of activations that the second-level cache keeps: half of the smallest cache in use
      * today (1 MB), the rest being for the outputs, the weights and other programs on the core.
      * A layer with more activations fetches slots ahead. */
@@ -75,7 +76,7 @@ typedef struct {
         .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024 },  \
         .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
         .stream = 2 << 20, .stream_line = 512, .stream_links = 16, .stream_reuse = 16,        \
-        .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,                        \
+        .stream_touches = 1, .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,   \
         .scratch = 32 << 10, .scratch_most = 1 << 20, .task_work = 1 << 18,                   \
         .outer_span = 256, .grow_bytes = 4 << 20                                              \
     }

@@ -30,14 +30,15 @@ typedef struct {
     rw_slots_op o;
     const rw_tiles *x, *dy;
     const rw_nonzeros *few; /* or NULL: whose tiles x are, if it has any */
+    bool streams; /* are panels read in the order of memory first, by blocks that touch enough of them? */
     rw_stop *stop; /* a block of panels is as many groups as they want, however large the batch */
 } dw_op;
 
 static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
-    dw_op d = { .x = x, .dy = dy, .stop = stop };
-    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), rw_line_bytes(x), &k->tuning->dw, 1, work);
+    dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), k->tuning) };
+    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), d.streams, &k->tuning->dw, 1, work);
     return d;
 }
 
@@ -69,6 +70,8 @@ static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
     const rw_store *s = d->o.s;
     const rw_tiles *x = d->x, *dy = d->dy;
     int64_t span_tiles = tiles_of_span(x), slots = s->slots * (g1 - g0) / s->n_groups;
+    bool reads = d->streams && d->o.cut.panels > 1
+              && slots >= d->o.op.k->tuning->stream_touches * s->n_in;
     int32_t at[RW_TASK_GROUPS];
     for (int64_t tile = 0; tile < x->n_tiles; tile += span_tiles) {
         int64_t tiles = rw_min64(span_tiles, x->n_tiles - tile);
@@ -84,7 +87,7 @@ static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
             rw_panel panel = rw_slots_op_panel(&d->o, i, 0, s->n_in, at, false);
             int32_t begin = rw_panel_begin(0, s->n_in, i, d->o.cut.panels);
-            for (int64_t t = 0; t < tiles && d->o.streams && d->o.cut.panels > 1; t++)
+            for (int64_t t = 0; t < tiles && reads; t++)
                 rw_read_rows(d->o.op.k, x, tile + t, begin, panel.end);
             d->o.op.k->dw(&d->o.w, g0, g1, &panel, &span, first, grad);
             if (rw_stop_after(d->stop, done, work))

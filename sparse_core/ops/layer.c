@@ -14,6 +14,7 @@ typedef struct {
     const void *bias;
     rw_act act;
     double slope;
+    bool streams; /* is a tile read in the order of memory first? */
     rw_stop *stop;
 } forward_op;
 
@@ -28,7 +29,7 @@ static void forward_task(const void *arg, int64_t task)
     int32_t at[RW_TASK_GROUPS];
     memset(at, 0, (size_t)(p.end - p.first) * sizeof *at);
     rw_strip strip = rw_strip_of(k, f->x, f->y, s->group, p.tile);
-    if (f->o.streams && f->o.cut.panels == 1 && p.first == 0) /* panels are near soon enough */
+    if (f->streams && p.first == 0)
         rw_read_rows(k, f->x, p.tile, 0, s->n_in);
     int64_t slots = s->slots * (p.end - p.first) / s->n_groups, done = 0;
     int64_t work_of_panel = slots * s->group * (strip.cols + strip.rest) / f->o.cut.panels;
@@ -58,8 +59,9 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
     rw_stop stop = rw_stop_of(run);
     forward_op f = { .x = x, .y = y, .z = z, .bias = bias, .act = act, .slope = slope, .stop = &stop };
     int64_t strips = rw_strips(k, x, s->group);
-    f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), rw_line_bytes(x), &k->tuning->forward, strips,
-                          work);
+    f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), false, &k->tuning->forward, strips, work);
+    f.streams = f.o.cut.panels == 1 /* panels are near soon enough */
+             && rw_streams(s, rw_line_bytes(x), k->tuning);
     return rw_run_stoppable(&stop, f.o.op.blocks * strips, work, forward_task, &f);
 }
 

@@ -23,7 +23,6 @@ typedef struct {
     const rw_store *s;
     rw_rows w;
     rw_cut cut;      /* how a block goes through the sources */
-    bool streams;    /* are inputs read in the order of memory first? */
 } rw_slots_op;
 
 /* What one task works on: groups, sources or rows [first, end) of a tile. */
@@ -64,18 +63,17 @@ static inline rw_rows rw_rows_of(const rw_store *s)
                       s->source_room };
 }
 
-/* The groups of one tile (or of all), with panels of sources that take `bytes` each, and `line` in the
- * whole batch. */
+/* The groups of one tile (or of all), with panels of sources that take `bytes` each, and are read whole
+ * where it `streams`. */
 static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s, const rw_run *run,
-                                          int64_t bytes, int64_t line, const rw_panel_rule *rule,
+                                          int64_t bytes, bool streams, const rw_panel_rule *rule,
                                           int64_t n_tiles, int64_t work)
 {
     rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s,
-                      .w = rw_rows_of(s), .streams = rw_streams(s, line, k->tuning),
-                      .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
+                      .w = rw_rows_of(s), .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
     int64_t n = s->n_groups, blocks = o.op.blocks;
     if (o.cut.panels > 1) { /* many groups side by side, so that a panel is read often */
-        int64_t most = rw_panel_groups(s, k->tuning, o.streams);
+        int64_t most = rw_panel_groups(s, k->tuning, streams);
         int64_t share = n_tiles >= run->threads ? 1 : 4 * run->threads;
         blocks = rw_max64((n + most - 1) / most, share);
     }
@@ -151,7 +149,8 @@ static inline char *rw_tile_row(const rw_tiles *t, int64_t tile, int32_t row)
 /* Bytes of a source's samples in all tiles. */
 static inline int64_t rw_line_bytes(const rw_tiles *t) { return t->n_tiles * rw_tile_row_bytes(t); }
 
-/* Read rows [j0, j1) of a tile in the order of memory: a cache has them then, or had them. */
+/* Read rows [j0, j1) of a tile in the order of memory: a cache has them then, or had them. Nobody counts
+ * it as work after which to ask whether to stop: it is much less than what follows. */
 static inline void rw_read_rows(const rw_kernels *k, const rw_tiles *t, int64_t tile, int32_t j0,
                                 int32_t j1)
 {

@@ -10,8 +10,8 @@ static const rw_tuning SMALLEST = {
     .scatter = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .dw = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .panel_line = 1, .panel_most = INT64_MAX, .panel_reuse = 1, .near = 0, .counted = 0,
-    .stream = 0, .stream_line = 0, .stream_links = 0, .stream_reuse = 1, .gather_piece = 0,
-    .gather_slots = 0, .scratch = 1, .scratch_most = 1, .task_work = 1, .grow_bytes = 1
+    .stream = 0, .stream_line = 0, .stream_links = 0, .stream_reuse = 1, .stream_touches = 0,
+    .gather_piece = 0, .gather_slots = 0, .scratch = 1, .scratch_most = 1, .task_work = 1, .grow_bytes = 1
 };
 
 /* Nothing is cut, and all is near. */
@@ -20,7 +20,7 @@ static const rw_tuning LARGEST = {
     .scatter = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
     .dw = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
     .panel_line = INT64_MAX, .panel_most = 0, .panel_reuse = 1 << 20, .near = INT64_MAX,
-    .stream = INT64_MAX, .stream_reuse = 1 << 20, .counted = INT32_MAX,
+    .stream = INT64_MAX, .stream_reuse = 1 << 20, .stream_touches = 1 << 20, .counted = INT32_MAX,
     .gather_piece = INT32_MAX, .gather_slots = INT64_MAX, .scratch = 1 << 20, .scratch_most = 1 << 20,
     .task_work = INT64_MAX, .grow_bytes = INT64_MAX
 };
@@ -184,8 +184,8 @@ static void test_a_poll_can_stop_it_within_panels(void)
     rw_store_free(s);
 }
 
-/* Words that were read in order. */
-static int64_t words_read;
+/* Words that were read in order, by all threads. */
+static _Atomic int64_t words_read;
 
 static uint64_t counted_read(const void *data, int64_t words)
 {
@@ -194,10 +194,11 @@ static uint64_t counted_read(const void *data, int64_t words)
     return 0;
 }
 
-/* Once by forward and once by dW, where they are large, and many by the sample and by their links. */
+/* Once by forward and once by dW, where they are large, and many by the sample and by their links; and by
+ * each block of dW's, threads making many, if it touches them often enough itself. */
 static void test_inputs_from_afar_are_read_in_order(void)
 {
-    enum { IN = 200, OUT = 64, BATCH = 128, LINE = BATCH * sizeof(float) };
+    enum { IN = 200, OUT = 8 * N_LENGTHS, BATCH = 128, LINE = BATCH * sizeof(float) };
     rw_kernels k = *rw_kernels_named(RW_F32, NULL);
     rw_tuning usual = *k.tuning;
     usual.dw = SMALLEST.dw;
@@ -213,19 +214,30 @@ static void test_inputs_from_afar_are_read_in_order(void)
     usual.stream_line = LINE;
     usual.stream_links = s->slots * s->group / IN;
     usual.stream_reuse = LARGEST.panel_reuse;
-    REQUIRE(usual.stream_links > 0);
-    for (int less = 0; less < 4; less++) {
+    usual.stream_touches = s->slots / IN;
+    REQUIRE(usual.stream_links > 0 && usual.stream_touches > 1);
+    for (int less = 0; less < 5; less++) {
         rw_tuning t = usual;
         t.stream += less == 1;
         t.stream_line += less == 2;
         t.stream_links += less == 3;
+        t.stream_touches += less == 4;
         k.tuning = &t;
-        int64_t once = less ? 0 : IN * LINE / (int64_t)sizeof(uint64_t);
+        int64_t all = IN * LINE / (int64_t)sizeof(uint64_t), by_forward = less % 4 ? 0 : all;
         words_read = 0;
         CHECK_STATUS(rw_forward(&k, s, x, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_OK);
-        CHECK(words_read == once);
+        CHECK(words_read == by_forward);
         CHECK_STATUS(rw_backward_weights(&k, s, x, dy, grad, false, NULL, &ALONE), RW_OK);
-        CHECK(words_read == 2 * once);
+        CHECK(words_read == (less ? by_forward : 2 * all));
+    }
+    for (int64_t touches = 0; touches < 2; touches++) { /* with eight threads a block is one group */
+        rw_tuning t = usual;
+        rw_run eight = { 8, NULL, NULL };
+        t.stream_touches = touches;
+        k.tuning = &t;
+        words_read = 0;
+        CHECK_STATUS(rw_backward_weights(&k, s, x, dy, grad, false, NULL, &eight), RW_OK);
+        CHECK(words_read == (touches ? 0 : s->n_groups * IN * LINE / (int64_t)sizeof(uint64_t)));
     }
     rw_tiles_free(dy);
     rw_tiles_free(y);

@@ -152,8 +152,15 @@ MUTANTS = [
     Mutant(
         "every-block-of-a-tile-reads-all-of-its-inputs",
         "ops/layer.c",
-        "f->o.cut.panels == 1 && p.first == 0)",
-        "f->o.cut.panels == 1 && p.end > 0)",
+        "if (f->streams && p.first == 0)",
+        "if (f->streams && p.end > 0)",
+        "test_inputs_from_afar_are_read_in_order",
+    ),
+    Mutant(
+        "blocks-read-what-the-layer-touches",
+        "ops/gradient.c",
+        "&& slots >= d->o.op.k->tuning",
+        "&& s->slots >= d->o.op.k->tuning",
         "test_inputs_from_afar_are_read_in_order",
     ),
     Mutant(
