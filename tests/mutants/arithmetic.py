@@ -164,6 +164,20 @@ MUTANTS = [
         "test_inputs_from_afar_are_read_in_order",
     ),
     Mutant(
+        "last-slots-added-twice",
+        "kernels/kernels_body.h",
+        "len >= slots && !span->add && k < len",
+        "len >= slots && k < len",
+        "test_gradients_add_up",
+    ),
+    Mutant(
+        "last-slot-left-to-nobody",
+        "kernels/kernels_body.h",
+        "            k = len - slots; /* some",
+        "            k = len - slots - 1; /* some",
+        "test_the_canonical_order",
+    ),
+    Mutant(
         "sums-before-the-derivative",
         "ops/layer.c",
         "            if (b->y)\n",
