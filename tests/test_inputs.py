@@ -1,9 +1,13 @@
 """What X may be: every real dtype and layout, SciPy matrices, and what is refused; the standardiser."""
 
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 
 import rewire as rw
+from rewire import _core
 from rewire._inputs import as_source
 from small import VALUES, deep
 
@@ -204,6 +208,37 @@ def test_columns_are_summed_row_after_row(dtype, monkeypatch):
     assert alone.mean[0] == sum(X[:, 0].astype(float).tolist()) / len(X)
     both = as_source(X, 6).moments()
     assert alone.mean[0] == both.mean[0] and alone.deviation[0] == both.deviation[0]
+
+
+def test_ends_of_all_blocks_count(monkeypatch):
+    X = np.random.default_rng(5).normal(size=(40, 3))
+    X[2, 0], X[17, 1], X[39, 2], X[20, 0] = 9.0, -9.0, 9.0, -9.0
+    monkeypatch.setattr("rewire._inputs._BLOCK", 12)
+    found, ends = as_source(X, 3).seen()
+    assert np.array_equal(ends.low, X.min(axis=0)) and np.array_equal(ends.high, X.max(axis=0))
+    np.testing.assert_allclose(found.deviation, X.std(axis=0), rtol=1e-14)
+
+
+def test_columns_that_another_thread_changes_do_no_harm():
+    """They are the user's own, and were in range when X was looked at."""
+    columns, values = np.zeros(100_000, np.int32), np.ones(100_000)
+    want = _core.entry_sums(columns, values, len(values), 1)
+    done = threading.Event()
+
+    def change():
+        while not done.is_set():
+            columns[-1] = 2**30
+            columns[-1] = 0
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(10):
+            with contextlib.suppress(IndexError):
+                assert np.array_equal(_core.entry_sums(columns, values, len(values), 1), want)
+    finally:
+        done.set()
+        other.join()
 
 
 def test_a_sparse_x_has_the_moments_of_a_dense_one():

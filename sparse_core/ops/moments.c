@@ -54,26 +54,32 @@ void rw_sum_columns(const double *x, int64_t rows, int64_t n, const rw_column_su
         }
 }
 
+/* What others may write to meanwhile: a number that was in range does not become another one. */
+static int32_t read_once(const int32_t *x) { return *(const volatile int32_t *)x; }
+
 bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries, int64_t rows,
                     int64_t n, const rw_column_sums *to)
 {
     RW_ASSERT(rows > 0);
-    for (int64_t e = 0; e < entries; e++)
-        if (column[e] < 0 || column[e] >= n)
-            return false;
     size_t bytes = (size_t)n * sizeof *value;
     memset(to->stored, 0, bytes);
     memset(to->mean, 0, bytes);
     memset(to->squares, 0, bytes);
-    for (int64_t e = 0; e < entries; e++)
-        to->stored[column[e]]++;
+    for (int64_t e = 0; e < entries; e++) {
+        int32_t j = read_once(column + e);
+        if (j < 0 || j >= n)
+            return false;
+        to->stored[j]++;
+    }
     for (int64_t j = 0; j < n; j++) {
         bool full = to->stored[j] == (double)rows;
         to->low[j] = full ? INFINITY : 0;
         to->high[j] = full ? -INFINITY : 0;
     }
     for (int64_t e = 0; e < entries; e++) {
-        int32_t j = column[e];
+        int32_t j = read_once(column + e);
+        if (j < 0 || j >= n)
+            return false;
         to->mean[j] += value[e];
         to->low[j] = lesser(to->low[j], value[e]);
         to->high[j] = greater(to->high[j], value[e]);
@@ -81,8 +87,11 @@ bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries,
     for (int64_t j = 0; j < n; j++)
         to->mean[j] /= (double)rows;
     for (int64_t e = 0; e < entries; e++) {
-        double apart = value[e] - to->mean[column[e]];
-        to->squares[column[e]] += apart * apart;
+        int32_t j = read_once(column + e);
+        if (j < 0 || j >= n)
+            return false;
+        double apart = value[e] - to->mean[j];
+        to->squares[j] += apart * apart;
     }
     for (int64_t j = 0; j < n; j++)
         to->squares[j] += ((double)rows - to->stored[j]) * (to->mean[j] * to->mean[j]);

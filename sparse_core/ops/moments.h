@@ -25,7 +25,8 @@ typedef struct {
 void rw_sum_columns(const double *x, int64_t rows, int64_t n, const rw_column_sums *to);
 
 /* The same of `entries` of so many rows, no column twice in a row; what is not there is 0. Entries
- * are added in their order. False, and nothing is summed, if a column is not in [0, n). */
+ * are added in their order. False, and the sums mean nothing, if a column is not in [0, n): each is
+ * looked at whenever it is used, since whoever lent `column` may write to it in another thread. */
 bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries, int64_t rows,
                     int64_t n, const rw_column_sums *to);
 
