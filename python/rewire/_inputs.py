@@ -172,7 +172,7 @@ class DenseSource(Source):
             return
         self.largest = 0.0
         for start, block in self.blocks():
-            extreme = _core.largest(np.ascontiguousarray(block))
+            extreme = _core.largest(block.ravel("K"))
             if not extreme < math.inf:
                 finite = np.isfinite(block)
                 row, column = divmod(int(np.argmin(finite)), self.n_features)

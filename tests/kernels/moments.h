@@ -122,17 +122,21 @@ static void test_changed_units(void)
 
 static void test_largest(void)
 {
-    double wide[MOMENT_ROWS];
-    float narrow[MOMENT_ROWS];
-    for (int64_t n = 0; n <= MOMENT_ROWS; n++) {
+    enum { MOST = 37 }; /* more than two rounds of all lanes */
+    double wide[MOST];
+    float narrow[MOST];
+    for (int64_t n = 0; n <= MOST; n++) {
         for (int i = 0; i < MOMENT_ROWS; i++)
             narrow[i] = (float)(wide[i] = i % 2 ? -i : i);
         double top = n ? (double)(n - 1) : 0;
         CHECK(rw_largest(wide, n, RW_F64) == top && rw_largest(narrow, n, RW_F32) == top);
         if (n == 0)
             continue;
-        wide[n / 2] = (double)NAN;
-        narrow[n / 2] = -INFINITY;
-        CHECK(isinf(rw_largest(wide, n, RW_F64)) && isinf(rw_largest(narrow, n, RW_F32)));
+        for (int64_t at = 0; at < n; at++) {
+            wide[at] = at % 2 ? (double)NAN : -(double)NAN;
+            narrow[at] = at % 2 ? -INFINITY : INFINITY;
+            CHECK(isinf(rw_largest(wide, n, RW_F64)) && isinf(rw_largest(narrow, n, RW_F32)));
+            narrow[at] = (float)(wide[at] = 0);
+        }
     }
 }

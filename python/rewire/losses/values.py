@@ -23,7 +23,7 @@ LARGEST_TARGET = {"float32": 2.0**60, "bfloat16": 2.0**60, "float64": 2.0**500}
 def _refuse_far(targets: Targets, dtype: str, name: str) -> None:
     """ValueError naming row and column of a target beyond LARGEST_TARGET."""
     a, most = targets.numbers(), LARGEST_TARGET[dtype]
-    if a.dtype.kind == "f" and _core.largest(np.ascontiguousarray(a)) > most:
+    if a.dtype.kind == "f" and _core.largest(a.ravel("K")) > most:
         targets.refuse_where(
             (a > most) | (a < -most),
             name,

@@ -393,7 +393,7 @@ def _fill(out: NDArray[Any], array: Array) -> None:
 
 def all_finite(a: NDArray[Any]) -> bool:
     """Whether all values are finite."""
-    return a.dtype.kind != "f" or _core.largest(np.ascontiguousarray(a)) < math.inf
+    return a.dtype.kind != "f" or _core.largest(a.ravel("K")) < math.inf
 
 
 def sum_of_squares(a: NDArray[Any]) -> float:
