@@ -1,5 +1,6 @@
 """Optimizers against their formulas in NumPy, clipping, schedules."""
 
+import copy
 import json
 import math
 
@@ -550,3 +551,72 @@ def test_constants_that_were_changed_for_a_while_are_those_of_now():
         t.fit(x, x[:, :1], batch_size=8, verbose=0)
     assert changed.network.predict(x).tobytes() == twin.network.predict(x).tobytes()
     assert changed.network.predict(x).tobytes() != plain.network.predict(x).tobytes()
+
+
+def _small_trainer(optimizer):
+    net = rw.Sequential([rw.Sparse(4, 6, density=1.0), rw.Sparse(6, 1, density=1.0)], seed=0)
+    return rw.Trainer(net, loss="mse", optimizer=optimizer)
+
+
+def _learnt(t, change=lambda t: None):
+    """Answers, to the bit, after two calls with a change in between."""
+    x = np.random.default_rng(0).normal(size=(8, 4))
+    t.fit(x, x[:, :1], batch_size=8, epochs=1, verbose=0)
+    change(t)
+    t.fit(x, x[:, :1], batch_size=8, epochs=3, verbose=0)
+    return t.network.predict(x).tobytes()
+
+
+def test_an_optimizer_may_give_one_dict_that_it_changes():
+    class Own(rw.Adam):
+        there = None
+
+        def constants(self):
+            self.there = super().constants() if self.there is None else self.there
+            return self.there
+
+    def set_beta(t, beta):
+        if isinstance(t.optimizer, Own):
+            t.optimizer.there["beta1"] = beta
+        else:
+            t.optimizer.betas = (beta, 0.999)
+
+    class InACall(rw.Callback):
+        def on_epoch_end(self, state):
+            set_beta(state.trainer, 0.4 / state.epoch)
+
+    def changed(t):
+        set_beta(t, 0.1)
+
+    def changed_twice(t):
+        t.callbacks.append(InACall())
+
+    for change in (changed, changed_twice):
+        own, plain = (_learnt(_small_trainer(kind(0.01)), change) for kind in (Own, rw.Adam))
+        assert own == plain != _learnt(_small_trainer(rw.Adam(0.01)))
+
+
+def test_an_equal_optimizer_in_the_place_of_another_is_the_one_that_is_asked():
+    class Betas(rw.Callback):
+        def on_epoch_end(self, state):
+            state.trainer.optimizer.betas = (0.1, 0.2)
+
+    def alone(t):
+        t.callbacks.append(Betas())
+
+    def replaced(t):
+        t.optimizer = copy.deepcopy(t.optimizer)
+        alone(t)
+
+    found = [_learnt(_small_trainer(rw.Adam(0.01)), change) for change in (alone, replaced)]
+    assert found[0] == found[1]
+
+
+def test_rates_of_before_are_forgotten():
+    t = _small_trainer(rw.Adam(0.01))
+    parameters = t.network.tree.parameters
+    x = np.random.default_rng(0).normal(size=(8, 4))
+    for call in range(20):
+        next(iter(parameters.values())).rate = 1 + call / 100
+        t.fit(x, x[:, :1], verbose=0)
+        assert len(t.updates()) <= len(parameters)

@@ -123,6 +123,8 @@ class Holding(Evaluating):
         kept = self._updates
         if kept is None or kept[0] is not self.optimizer or kept[1].constants != self.optimizer.constants():
             kept = self._updates = self.optimizer, self.optimizer.updates()
+        elif len(kept[1]) > len(self.network.tree.parameters):  # rates that parameters had before
+            kept[1].clear()
         return kept[1]
 
     def rule_memory(self) -> dict[str, Any]:

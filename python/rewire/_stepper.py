@@ -272,8 +272,7 @@ class Stepper:
         constants = self.optimizer.constants()
         if constants != self.updates.constants:
             self.refuse_other_fields()
-            self.updates.clear()
-            self.updates.constants = constants
+            self.updates.renew(constants)
         self.updates.place(rate, self.optimizer.weight_decay, self.state.optimizer_step + 1)
 
     def refuse_other_fields(self) -> None:

@@ -76,8 +76,13 @@ class Updates(dict[tuple[bool, float], _core.Update]):
 
     def __init__(self, make: Callable[[], _core.Update], constants: Mapping[str, Any]) -> None:
         super().__init__()
-        self._make, self.constants = make, constants
+        self._make, self.constants = make, dict(constants)  # whoever gave them may change them
         self._now = 0.0, 0.0, 1
+
+    def renew(self, constants: Mapping[str, Any]) -> None:
+        """Forget what was made by other constants than these."""
+        self.clear()
+        self.constants = dict(constants)
 
     def place(self, rate: float, decay: float, count: int) -> None:
         """Set what changes from step to step: learning rate, weight decay, and ``count`` (first step: 1)."""
