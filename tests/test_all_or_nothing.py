@@ -462,19 +462,78 @@ def test_evaluating_predicting_and_saving_change_nothing(tmp_path):
     assert everything(t) == was
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["callbacks of the package", "a callback that clears"])
-def test_rows_of_the_history_come_back(own):
-    def clear(callback, state):
-        state.trainer.history.epochs.clear()
+class Clears:
+    """Data that take all rows out of the history, and raise."""
 
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        yield X[:20], Y[:20]
+        self.trainer.history.epochs.clear()
+        raise Mishap
+
+
+def _clears_rows(trainer, how):
+    """Let a call of fit take rows out of the history and raise."""
+
+    def clear(callback, state=None):
+        trainer.history.epochs.clear()
+        if state is None:
+            raise Mishap
+
+    if how == "own callback":
+        trainer.callbacks.append(Raises("on_epoch_end", spoil=clear))
+    elif how == "hook of an instance":
+        trainer.callbacks.append(rw.Callback())
+        trainer.callbacks[-1].on_epoch_end = clear
+    elif how == "callback of the package":
+        trainer.callbacks.append(rw.EarlyStopping(monitor="none such"))
+    elif how == "data":
+        return trainer.fit(Clears(trainer), epochs=2, verbose=0)
+    return trainer.fit(X, Y, epochs=3, verbose=0)
+
+
+@pytest.mark.parametrize("how", ["callback of the package", "own callback", "hook of an instance", "data"])
+def test_rows_of_the_history_come_back(how):
     t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy")
     t.fit(X, Y, epochs=3, verbose=0)
-    rows, there = t.history.epochs, list(t.history.epochs)
-    if own:
-        t.callbacks.append(Raises("on_epoch_end", spoil=clear))
-    else:
-        t.callbacks.append(rw.EarlyStopping(monitor="none such"))
-    with pytest.raises((Mishap, ValueError)):
-        t.fit(X, Y, epochs=3, verbose=0)
-    assert t.history.epochs is rows and len(rows) == 3
-    assert all(row is before for row, before in zip(rows, there, strict=True))
+    t.fit(X, Y, epochs=1, verbose=0)
+    rows = t.history.epochs
+    rows[1] = dict(rows[1], note="somebody's own")  # between calls rows may be replaced, and taken out
+    for kept in (slice(0, 4), slice(1, 4)):
+        rows[:] = rows[kept]
+        there = list(rows)
+        with pytest.raises((Mishap, ValueError)):
+            _clears_rows(t, how)
+        t.callbacks.clear()
+        assert t.history.epochs is rows and len(rows) == len(there)
+        assert all(row is before for row, before in zip(rows, there, strict=True))
+
+
+def test_a_callback_may_hold_tuples_of_any_depth():
+    """What an error would bring back is looked for without a call in a call."""
+
+    class Chain(rw.Callback):
+        def config(self):
+            return {}
+
+        def restore(self, config, arrays):
+            pass
+
+        def on_epoch_end(self, state):
+            inmost[0] = 2
+            raise Mishap
+
+    one, inmost = Chain(), [1]
+    chain = (inmost,)
+    for _ in range(200_000):
+        chain = (chain,)
+    one.chain = chain
+    t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy", callbacks=[one])
+    with pytest.raises(Mishap):
+        t.fit(X, Y, verbose=0)
+    assert inmost == [1]

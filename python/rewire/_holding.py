@@ -28,6 +28,7 @@ class Holding(Evaluating):
     rewiring: Rule
     state: TrainingState
     _updates: tuple[Optimizer, Updates] | None = None
+    _kept_rows: list[dict[str, Any]] | None = None  # of the history, as the last call of `fit` found them
 
     # --- how far it is ------------------------------------------------------------------
 

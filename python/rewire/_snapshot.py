@@ -91,17 +91,14 @@ def _everything(trainer: TrainerLike) -> list[Undo]:
     """The steps back to where a trainer stands."""
     undo: list[Undo] = []
     network, history = trainer.network, trainer.state.history
+    # Not what is in the rows, which are never changed; a stream may have brought a hundred thousand.
+    trainer._kept_rows = _core.keep_rows(history.epochs, trainer._kept_rows or [], undo)
     _core.keep(trainer, _HOLDS, undo, None)
     for thing in trainer.state.parts():
         _core.keep(thing, _HOLDS, undo)
     _core.keep(history, _HOLDS, undo, None)
     for items in (trainer.callbacks, network.layers):
         _core.keep_items(items, "list", undo)
-    # Not what is in the rows, which are never changed; a stream may have brought a hundred thousand.
-    if all(map(_only_adds_rows, trainer.callbacks)):
-        undo.append((history.epochs.__delitem__, slice(len(history.epochs), None)))
-    else:
-        _core.keep_items(history.epochs, "list", undo)
     _core.keep(network, _HOLDS, undo, None)
     for layer in network.tree.layers.values():
         _core.keep(layer, _HOLDS, undo)
@@ -116,11 +113,6 @@ def _everything(trainer: TrainerLike) -> list[Undo]:
         if thing is not None and hasattr(thing, "__dict__"):
             _core.keep(thing, _HOLDS, undo)
     return undo
-
-
-def _only_adds_rows(callback: Any) -> bool:
-    """Whether a callback, as one of the package, takes no row out of the history."""
-    return type(callback).__module__.startswith("rewire.")
 
 
 class _Kinds(dict[Any, str]):

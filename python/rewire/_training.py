@@ -51,6 +51,7 @@ class TrainerLike(Protocol):
     shards: int | None  # into how many a batch is cut
 
     state: TrainingState
+    _kept_rows: list[dict[str, Any]] | None
 
     @property
     def history(self) -> History:

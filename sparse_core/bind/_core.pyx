@@ -32,6 +32,8 @@ cdef extern from "Python.h":
     bint PyLong_CheckExact(object x)
     bint PyFloat_Check(object x)
     double PyFloat_AS_DOUBLE(object x)
+    Py_ssize_t PyList_GET_SIZE(object x)
+    void *PyList_GET_ITEM(object x, Py_ssize_t i)  # that of cpython.list counts references
     long long PyLong_AsLongLongAndOverflow(object x, int *overflow)
 
 

@@ -6,42 +6,33 @@ cdef object COPY_TO = np.copyto
 def keep(thing, kinds, list undo, shallow=()):
     """Add to ``undo`` the calls, (function, *arguments), that give an object its attributes back.
 
-    And what may change inside of these, but for those that are ``shallow``; None: all are. ``kinds`` has for
-    each class what its instances hold: "store", "array", "tuple", "list", "dict", "set", "deque", or "".
+    And what may change inside of these, stores, arrays and plain containers to any depth, but for those that
+    are ``shallow``; None: all are. All other objects are kept as they are. ``kinds`` has for each class what
+    its instances hold: "store", "array", "tuple", "list", "dict", "set", "deque", or "".
     """
     cdef dict there = thing.__dict__, values = there.copy()
     undo.append((set_attributes, thing, values))
     if shallow is None:
         return
     cdef set seen = set()
-    for name, value in values.items():
-        holds = kinds[type(value)]
-        if holds and name not in shallow:
-            keep_contents(value, holds, kinds, undo, seen)
-
-
-cdef int keep_contents(value, str holds, kinds, list undo, set seen) except -1:
-    """Stores, arrays and plain containers, to any depth; all other objects are kept as they are."""
-    if holds == "store":
-        undo.append((value._core.revert, value._core.clone()))
-        return 0
-    items = value
-    if holds != "tuple":
+    # A list of what is still to be looked at, not a function that calls itself: no depth overflows the stack.
+    cdef list waiting = [x for name, x in values.items() if kinds[type(x)] and name not in shallow]
+    while waiting:
+        value = waiting.pop()
         if id(value) in seen:
-            return 0
+            continue
         seen.add(id(value))
-        if holds == "array":
+        holds = kinds[type(value)]
+        if holds == "store":
+            undo.append((value._core.revert, value._core.clone()))
+        elif holds == "array":
             if value.flags.writeable and value.size and not value.dtype.hasobject:
                 undo.append((COPY_TO, value, value.copy()))
-            return 0
-        keep_items(value, holds, undo)
-        if holds == "dict":
-            items = value.values()
-    for item in items:
-        inside = kinds[type(item)]
-        if inside:
-            keep_contents(item, inside, kinds, undo, seen)
-    return 0
+        else:
+            if holds != "tuple":
+                keep_items(value, holds, undo)
+            inside = value.values() if holds == "dict" else value
+            waiting.extend([item for item in inside if kinds[type(item)]])
 
 
 def keep_items(container, str holds, list undo):
@@ -50,6 +41,29 @@ def keep_items(container, str holds, list undo):
         undo.append((container.__setitem__, slice(None), list(container)))
     else:
         undo.append((put_back, container, holds, type(container).copy(container)))
+
+
+def keep_rows(rows, list before, list undo):
+    """The same for a list that grows from call to call; gives what is ``before`` in the next one.
+
+    Only items that have been added since are copied, as long as those of before are still the first ones.
+    A copy is never changed, but for what is behind the items that somebody may put back.
+    """
+    cdef Py_ssize_t known = len(before), same = 0
+    if isinstance(rows, list) and known <= PyList_GET_SIZE(rows):
+        while same < known and PyList_GET_ITEM(rows, same) == PyList_GET_ITEM(before, same):
+            same += 1
+    if same == known:
+        before.extend(rows[known:])
+    else:
+        before = list(rows)
+    undo.append((put_first, rows, before, len(before)))
+    return before
+
+
+def put_first(container, list items, Py_ssize_t count):
+    """Let a list have the first ``count`` of these items and no others."""
+    container[:] = items[:count]
 
 
 def put_back(container, str holds, items):
