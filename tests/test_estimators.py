@@ -191,6 +191,15 @@ def test_attributes(fitted, digits):
     assert np.allclose(p / p.sum(axis=1, keepdims=True), fitted.predict_proba(X), atol=1e-4)
 
 
+def test_the_loss_curve_is_of_the_estimators_own_calls():
+    """What somebody lets its trainer learn belongs to it when it goes on."""
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20.0)
+    m = rw.SparseMLPRegressor((6,), max_iter=3, random_state=0).fit(X, y)
+    m.trainer_.fit(X, y[:, None], epochs=2, verbose=0)
+    assert len(m.loss_curve_) == m.n_iter_ == 3 and len(m.history_) == 5
+    assert m.partial_fit(X, y).n_iter_ == len(m.loss_curve_) == 6
+
+
 def test_feature_names(digits):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(digits[0], columns=[f"pixel {i}" for i in range(64)])
