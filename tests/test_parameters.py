@@ -323,3 +323,13 @@ def test_a_vector_of_a_field_is_of_the_parameters_that_have_it(group, rule):
     for call in (net.get_vector, lambda name: net.set_vector(found, name)):
         with pytest.raises(KeyError, match="no parameter has 'other'"):
             call("other")
+
+
+@pytest.mark.parametrize("name", [None, 5, "other", "\ud800", np.str_("other")])
+def test_no_field_has_such_a_name(name):
+    net = rw.Sequential([rw.Sparse(4, 4, density=1.0)], seed=0)
+    (q,) = net.sparse_parameters
+    assert q.has("weight") is q.has(np.str_("weight")) is True and q.has(name) is False
+    for call in (q.read, lambda name: q.write(q.read(), name)):
+        with pytest.raises(KeyError, match="has no"):
+            call(name)

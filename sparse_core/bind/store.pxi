@@ -323,17 +323,20 @@ cdef class Store:
             out[field.name.decode()] = (_NAMES[field.dtype], field.width, field.birth)
         return out
 
-    def field_kind(self, str name):
-        """Dtype and values a slot of a field; None where there is none of this name."""
-        cdef bytes wanted = name.encode()
+    def field_kind(self, name):
+        """Dtype and values a slot of a field; None where there is none of this name, which may be anything."""
+        cdef bytes wanted
         cdef c.rw_field *field
+        if not isinstance(name, str):
+            return None
+        wanted = str(name).encode(errors="surrogatepass")
         for f in range(self.s.n_fields):
             field = self.field_at(f)
             if field.name == wanted:
                 return _NAMES[field.dtype], field.width
         return None
 
-    def has_field(self, str name):
+    def has_field(self, name):
         """Is there a field of this name?"""
         return self.field_kind(name) is not None
 
