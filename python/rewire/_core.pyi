@@ -417,6 +417,8 @@ def layer_norm_back(
     z: Tiles, inverse: NDArray[Any], gain: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
 ) -> None: ...
 def norm_gradient(z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int) -> None: ...
+SAFE: int
+
 def largest(x: NDArray[Any]) -> float: ...  # inf where one is not finite
 def column_sums(x: NDArray[np.float64]) -> NDArray[np.float64]: ...  # (5, n): moments.h
 def entry_sums(

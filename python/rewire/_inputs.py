@@ -92,7 +92,7 @@ class Source:
 
     def moments(self, weight: NDArray[np.float64] | None = None) -> Moments:
         """Mean and deviation of each feature; ``weight`` is at least 0 and not all 0."""
-        return self.seen(weight)[0]
+        return self._moments(weight)[0]
 
     def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
         """The least and the largest value of each feature, in rows that have weight."""
@@ -100,12 +100,15 @@ class Source:
 
     def seen(self, weight: NDArray[np.float64] | None = None) -> tuple[Moments, Extremes]:
         """Both, for little more than one of them."""
+        moments, extremes = self._moments(weight)
+        return moments, self.extremes(weight) if extremes is None else extremes
+
+    def _moments(self, weight: NDArray[np.float64] | None) -> tuple[Moments, Extremes | None]:
+        """The moments, and the extremes if they come by the way."""
         with quiet():
             near, level = balanced(weight)
             rows = self.n_samples
             total, mean, m2, extremes = self._sums(None, None, near)
-            if extremes is None:
-                extremes = self.extremes(weight)
             exponent: NDArray[np.int64] | None = None
             doubtful = _NONE
             if not within(m2, LOWEST, HIGHEST):
@@ -126,8 +129,7 @@ class Source:
                 still = np.flatnonzero(deviation == 0)
                 mean[still] = self._first(still, near)
             count = min(float(np.ldexp(total, level)), MOST) if level else total
-            moments = Moments(count, mean, deviation, rows)
-            return moments, extremes
+            return Moments(count, mean, deviation, rows), extremes
 
     def _sums(
         self,

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._core import SAFE
 
 __all__ = [
     "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "level_of", "levels", "near_one", "quiet",
     "shifted", "within",
 ]  # fmt: skip
 
-SAFE = 200  # numbers within 2^-200 and 2^200 can be squared, weighted and summed as they are
 _FEW = 16  # numbers that Python looks at sooner than NumPy
 NEAR, FAR = 2.0**-SAFE, 2.0**SAFE
 LOWEST, HIGHEST = 2.0**-700, 2.0**800  # weighted sums of squares in between had no number beyond 2^450
@@ -131,7 +131,7 @@ class Moments(NamedTuple):
     rows: int
 
     @property
-    def rounding(self) -> float:
+    def tolerance(self) -> float:
         """What a column may vary by, as a part of its mean, and is still taken for constant."""
         return self.rows * EPS
 

@@ -152,7 +152,7 @@ class Standardizer:
     ) -> Standardizer:
         of_columns = mean, moments.mean, moments.deviation, extremes.low, extremes.high
         made = cls.__new__(cls)
-        made._take(mean, *_core.column_scales(*of_columns, moments.rounding, FARTHEST))
+        made._take(mean, *_core.column_scales(*of_columns, moments.tolerance, FARTHEST))
         made.moments, made.extremes, made._latest = moments, extremes, latest
         return made
 

@@ -458,6 +458,8 @@ cdef extern from "ops/average.h" nogil:
 
 
 cdef extern from "ops/moments.h" nogil:
+    enum:
+        RW_SAFE
     ctypedef struct rw_units:
         const double *mean
         const double *scale

@@ -1,5 +1,8 @@
 # moments.pxi -- columns of numbers: summed, merged, scaled.
 
+SAFE = c.RW_SAFE  # numbers within 2^-SAFE and 2^SAFE can be squared, weighted and summed as they are
+
+
 cdef c.rw_column_sums sums_into(Array memory, int64_t n) noexcept:
     """Room for the sums of n columns: five rows of them."""
     cdef double *at = <double *>memory.view.buf
@@ -55,7 +58,11 @@ def deviations(mean, squares, double total, double rounding):
     out = np.empty(m.size())
     cdef Array to = borrow(out, "out", "float64", m.size(), True)
     cdef double *at = <double *>to.view.buf
-    return out, c.rw_deviations(m.size(), total, rounding, <double *>m.view.buf, <double *>s.view.buf, at)
+    cdef int64_t n = m.size()
+    cdef bint varies
+    with nogil:
+        varies = c.rw_deviations(n, total, rounding, <double *>m.view.buf, <double *>s.view.buf, at)
+    return out, varies
 
 
 def merge_moments(mean, deviation, more_mean, more_deviation, double fraction, double rounding):
@@ -104,5 +111,6 @@ def change_units(before, after, double least, double most, double fresh):
     cdef c.rw_units then = c.rw_units(<double *>m0.view.buf, <double *>s0.view.buf, <double *>d0.view.buf)
     cdef c.rw_units now = c.rw_units(<double *>m1.view.buf, <double *>s1.view.buf, <double *>d1.view.buf)
     cdef double *at = <double *>to.view.buf
-    c.rw_change_units(n, least, most, fresh, &then, &now, at, at + n)
+    with nogil:
+        c.rw_change_units(n, least, most, fresh, &then, &now, at, at + n)
     return out

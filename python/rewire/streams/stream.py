@@ -30,7 +30,7 @@ class Seen(Source):
         self._shown, self.name = (moments, extremes), name
         self.n_samples, self.n_features = moments.rows, len(moments.mean)
 
-    def seen(self, weight: NDArray[np.float64] | None = None) -> tuple[Moments, Extremes]:
+    def _moments(self, weight: NDArray[np.float64] | None) -> tuple[Moments, Extremes]:
         """Of all that was seen, each sample with the weight that it came with."""
         return self._shown
 
