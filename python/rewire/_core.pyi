@@ -417,6 +417,7 @@ def layer_norm_back(
     z: Tiles, inverse: NDArray[Any], gain: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
 ) -> None: ...
 def norm_gradient(z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int) -> None: ...
+
 SAFE: int
 
 def largest(x: NDArray[Any]) -> float: ...  # inf where one is not finite

@@ -126,7 +126,7 @@ static void test_largest(void)
     double wide[MOST];
     float narrow[MOST];
     for (int64_t n = 0; n <= MOST; n++) {
-        for (int i = 0; i < MOMENT_ROWS; i++)
+        for (int i = 0; i < MOST; i++)
             narrow[i] = (float)(wide[i] = i % 2 ? -i : i);
         double top = n ? (double)(n - 1) : 0;
         CHECK(rw_largest(wide, n, RW_F64) == top && rw_largest(narrow, n, RW_F32) == top);

@@ -570,9 +570,9 @@ MUTANTS = [
     ),
     Mutant(
         "changed-constants-count-in-the-next-run",
-        "_stepper.py",
-        "            self.updates.clear()\n",
-        "",
+        "layers/passing.py",
+        "        self.clear()\n        self.constants = dict(constants)\n",
+        "        self.constants = dict(constants)\n",
         "test_optim.py::test_constants_may_be_changed_between_two_steps[momentum]",
     ),
     Mutant(
