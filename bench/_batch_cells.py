@@ -12,7 +12,7 @@ BESIDE = {512: 128, 1024: 128, 200: 192}
 FEW_SHAPES = [(1000, 1000, 0.05), (4000, 500, 0.15), (2048, 2048, 0.15), (784, 1000, 0.01)]
 FEW, FEW_GROUPS = (1, 2, 4, 8, 16, 32, 64, 128), (1, 2, 4, 8)
 STEP = ("fwd", "dx", "dw")
-SECONDS, FEW_SECONDS = 12, 3  # of a cell
+SECONDS, FEW_SECONDS = 12, 5  # of a cell
 
 
 def batches(report: Report) -> dict[str, dict[str, dict]]:
