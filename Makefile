@@ -76,7 +76,7 @@ bench-quick: .venv-bench/.ready ## one epoch of Fashion-MNIST beside dense torch
 	@.venv-bench/bin/python bench/quick.py
 
 BENCHES = $(wildcard $(addprefix bench/,kernels.py epoch.py rewiring.py memory.py scale.py store.py training.py online.py small_data.py selection.py boltzmann.py sparse_inputs.py one_sample.py quick.py))
-bench: .venv-bench/.ready    ## every figure of README and docs, and the targets, in half an hour
+bench: .venv-bench/.ready    ## every figure of README and docs, and the targets, in an hour
 	@$(run-benches)
 
 bench-full: BENCH_OPTIONS = --full --resume
