@@ -152,6 +152,33 @@ def test_a_view_is_live(store):
     assert as_dict(store)[0, 1] == 8.0
 
 
+@pytest.mark.parametrize("group", [1, 2, 4, 8])
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_no_slot_holds_is_zero_in_a_view(group, packed):
+    """Whole arrays can be computed with: neither old values nor those of other memory stand between slots."""
+    rng = np.random.default_rng(group)
+    store = random_store(rng, 23, 40, group, scale=3e38 / 8)
+    store.add_field("momentum", "float64", birth=1e300)
+    rows, cols, _ = store.to_arrays()
+    for part in range(0, 0 if packed else rows.size, 7):  # free windows of all sizes
+        whole = np.isin(cols + 40 * (rows // group), (cols + 40 * (rows // group))[part : part + 1])
+        store.remove(rows[whole], cols[whole])
+        rows, cols, _ = store.to_arrays()
+    before = store.to_arrays()[2]
+    with np.errstate(all="raise"), store.view() as v:
+        live = np.zeros(v.weight.shape[0], bool)
+        for start, length in zip(v.start, v.length, strict=True):
+            live[start : start + length] = True
+        assert live.sum() == store.slots < live.size
+        assert not v.weight[~live].any() and not v["momentum"][~live].any()
+        assert v["momentum"][live].all()
+        v.weight *= 2.0
+        v["momentum"] *= 2.0
+        v.weight += 1e30  # forgotten where no slot is
+    assert np.array_equal(store.to_arrays()[2], before * np.float32(2) + np.float32(1e30))
+    store._core.check()
+
+
 def test_a_view_pins_the_structure(store):
     before = as_dict(store)
     with store.view():

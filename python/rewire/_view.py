@@ -20,8 +20,8 @@ class StoreView:
 
     While the view is open, or one of its arrays is alive, the structure is pinned: an edit raises
     BufferError. A name bound inside ``with`` is such an array: ``del`` it. The slots of group ``g`` are
-    ``start[g]`` to ``start[g] + length[g]``; what lies between groups is undefined. Sources ascend within a
-    group and must stay as they are.
+    ``start[g]`` to ``start[g] + length[g]``. The others are free: values there are 0 when the view opens and
+    forgotten when it closes, sources undefined. Sources ascend within a group and must stay as they are.
 
     Attributes
     ----------
@@ -53,6 +53,7 @@ class StoreView:
     def __enter__(self) -> Self:
         if self._arrays is not None:
             raise RuntimeError("the view is already open")
+        self._store.zero_free_slots()
         # The arrays themselves are kept, so that `v.weight *= 2` hands back the one it was given.
         self._arrays = {
             name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array

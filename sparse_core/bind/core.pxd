@@ -450,6 +450,7 @@ cdef extern from "ops/fields.h" nogil:
     void rw_field_scale(rw_store *s, int32_t field, double factor)
     void rw_field_add(rw_store *s, int32_t field, const void *values)
     bint rw_field_finite(const rw_store *s, int32_t field)
+    rw_status rw_free_slots_zero(rw_store *s)
 
 
 cdef extern from "ops/average.h" nogil:

@@ -372,6 +372,15 @@ cdef class Store:
         finally:
             self.leave()
 
+    def zero_free_slots(self):
+        """Zero every field where no slot is live: nobody reads there, so readers may go on meanwhile."""
+        cdef c.rw_status st
+        self.enter(False)
+        with nogil:
+            st = c.rw_free_slots_zero(self.s)
+        self.leave()
+        check(st)
+
     def lend(self):
         """Live arrays, the structure read-only; each pins it until it is garbage collected."""
         if self.borrows < 0:

@@ -1,8 +1,10 @@
-/* fields.c -- sums and checks over a field's live values. */
+/* fields.c -- sums and checks over a field's live values, and zeros where none are. */
 #include "ops/fields.h"
+#include "base/mem.h"
 #include "base/order.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The values of group g that stand for rows that exist: `count` runs of `length`
  * values, `stride` apart. One run, but for the last group of a store it overhangs. */
@@ -122,4 +124,31 @@ bool rw_field_finite(const rw_store *s, int32_t field)
                     return false;
     }
     return true;
+}
+
+static void zero_slot(rw_store *s, int64_t slot)
+{
+    for (int32_t f = 0; f < s->n_fields; f++) {
+        size_t bytes = rw_slot_bytes(&s->field[f]);
+        memset(s->field[f].data + (size_t)slot * bytes, 0, bytes);
+    }
+}
+
+/* Windows lie anywhere in the arena, and the smallest free ones are in no list: so the live slots are
+ * noted, a bit each, and what is left is free. */
+rw_status rw_free_slots_zero(rw_store *s)
+{
+    enum { BITS = 64 };
+    size_t words = (size_t)s->arena / BITS + 1;
+    uint64_t *live = rw_calloc_array(words, sizeof *live);
+    if (!live)
+        return RW_ENOMEM;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        for (int64_t k = s->start[g], end = k + s->len[g]; k < end; k++)
+            live[k / BITS] |= UINT64_C(1) << k % BITS;
+    for (int64_t k = 0; k < s->arena; k++)
+        if (!(live[k / BITS] >> k % BITS & 1))
+            zero_slot(s, k);
+    rw_free(live, words * sizeof *live);
+    return RW_OK;
 }

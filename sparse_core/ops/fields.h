@@ -12,5 +12,8 @@ void rw_field_scale(rw_store *s, int32_t field, double factor);
 void rw_field_add(rw_store *s, int32_t field, const void *values);
 /* Is every live value finite? */
 bool rw_field_finite(const rw_store *s, int32_t field);
+/* Zero all fields in the slots of the arena that are not live: what somebody computes with whole
+ * arrays then finds there. RW_ENOMEM: nothing has changed. */
+rw_status rw_free_slots_zero(rw_store *s);
 
 #endif
