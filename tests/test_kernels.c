@@ -133,6 +133,7 @@ int main(int argc, char **argv)
     RUN(test_packing_every_kind);
     RUN(test_packing_csr);
     RUN(test_csr_in_range);
+    RUN(test_csr_that_is_out_of_range_is_left_out);
     RUN(test_squares_of_every_size);
     RUN(test_tiles_in_memory_of_somebody_else);
     RUN(test_a_layer_on_users_arrays);

@@ -94,6 +94,11 @@ static inline bool rw_is_run(const rw_run *run)
     return run && run->threads >= 1 && run->threads <= RW_MAX_THREADS;
 }
 
+/* What a user has lent and another thread may write to meanwhile, read once: what was found to be in
+ * range does not become another number before it is used. */
+static inline int32_t rw_read_int32(const int32_t *x) { return *(const volatile int32_t *)x; }
+static inline int64_t rw_read_int64(const int64_t *x) { return *(const volatile int64_t *)x; }
+
 static inline int64_t rw_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t rw_max64(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -293,7 +293,7 @@ cdef extern from "ops/tiles.h" nogil:
     bint rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries, const int64_t *rows,
                          int64_t batch, int32_t n)
     void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
-                           const char *values, const int64_t *rows, const double *mean,
+                           const char *values, int64_t entries, const int64_t *rows, const double *mean,
                            const double *scale, int threads)
     bint rw_tiles_finite(const rw_tiles *t, int threads)
     void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, Py_ssize_t row_stride,
@@ -523,6 +523,7 @@ cdef extern from "ops/targets.h" nogil:
         Py_ssize_t row_stride, column_stride
         const int64_t *indptr
         const int32_t *columns
+        int64_t n_entries
         const char *entries
         rw_dtype entry_dtype
 

@@ -9,7 +9,6 @@ cdef class Targets:
     cdef c.rw_targets t
     cdef tuple kept
     cdef readonly int64_t samples
-    cdef int64_t entries  # of CSR rows
     cdef int32_t n        # numbers a sample; 0 for labels
 
     def __cinit__(self, *, labels=None, values=None, indptr=None, columns=None, entries=None, int32_t n=0):
@@ -28,7 +27,7 @@ cdef class Targets:
         else:
             p, i = borrow(indptr, "indptr", "int64"), borrow(columns, "columns", "int32")
             self.t.indptr, self.t.columns = <int64_t *>p.view.buf, <int32_t *>i.view.buf
-            self.samples, self.entries, self.n, self.kept = p.size() - 1, i.size(), n, (p, i)
+            self.samples, self.t.n_entries, self.n, self.kept = p.size() - 1, i.size(), n, (p, i)
             if entries is not None:
                 self.t.entry_dtype = dtype_code(getattr(entries, "dtype", np.dtype("O")).name, True, "the dtype of entries")
                 e = borrow(entries, "entries", _NAMES[self.t.entry_dtype], i.size())
@@ -42,8 +41,8 @@ cdef Array rows_of(Targets targets, Tiles z, rows, c.rw_targets *t):
     t.rows = <int64_t *>pointer(r)
     if targets.n not in (0, z.t.n):
         raise ValueError(f"targets must have {z.t.n} columns, got {targets.n}")
-    if t.indptr != NULL and not c.rw_csr_in_range(t.indptr, t.columns, targets.entries, t.rows, z.t.batch, z.t.n):
-        raise IndexError(f"indptr must ascend within {targets.entries} entries, and columns lie in [0, {z.t.n})")
+    if t.indptr != NULL and not c.rw_csr_in_range(t.indptr, t.columns, t.n_entries, t.rows, z.t.batch, z.t.n):
+        raise IndexError(f"indptr must ascend within {t.n_entries} entries, and columns lie in [0, {z.t.n})")
     return r
 
 

@@ -157,12 +157,13 @@ cdef class Tiles:
         cdef int64_t *rp = <int64_t *>pointer(r)
         cdef double *mp = <double *>pointer(m)
         cdef double *sp = <double *>pointer(s)
+        cdef int64_t entries = i.size()
         run_on(threads)
-        if not c.rw_csr_in_range(<int64_t *>p.view.buf, <int32_t *>i.view.buf, i.size(), rp, self.t.batch, self.t.n):
-            raise IndexError(f"indptr must ascend within {i.size()} entries, and columns lie in [0, {self.t.n})")
+        if not c.rw_csr_in_range(<int64_t *>p.view.buf, <int32_t *>i.view.buf, entries, rp, self.t.batch, self.t.n):
+            raise IndexError(f"indptr must ascend within {entries} entries, and columns lie in [0, {self.t.n})")
         with nogil:
             c.rw_tiles_pack_csr(self.t, kind, <int64_t *>p.view.buf, <int32_t *>i.view.buf, <char *>v.view.buf,
-                                rp, mp, sp, threads)
+                                entries, rp, mp, sp, threads)
 
     cdef Array _rows(self, rows, int64_t available):
         """The row numbers of a batch, checked; None if the batch is the first rows."""

@@ -68,9 +68,6 @@ void rw_sum_columns(const double *x, int64_t rows, int64_t n, const rw_column_su
         }
 }
 
-/* What others may write to meanwhile: a number that was in range does not become another one. */
-static int32_t read_once(const int32_t *x) { return *(const volatile int32_t *)x; }
-
 bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries, int64_t rows,
                     int64_t n, const rw_column_sums *to)
 {
@@ -80,7 +77,7 @@ bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries,
     memset(to->mean, 0, bytes);
     memset(to->squares, 0, bytes);
     for (int64_t e = 0; e < entries; e++) {
-        int32_t j = read_once(column + e);
+        int32_t j = rw_read_int32(column + e);
         if (j < 0 || j >= n)
             return false;
         to->stored[j]++;
@@ -91,7 +88,7 @@ bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries,
         to->high[j] = full ? -INFINITY : 0;
     }
     for (int64_t e = 0; e < entries; e++) {
-        int32_t j = read_once(column + e);
+        int32_t j = rw_read_int32(column + e);
         if (j < 0 || j >= n)
             return false;
         to->mean[j] += value[e];
@@ -101,7 +98,7 @@ bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries,
     for (int64_t j = 0; j < n; j++)
         to->mean[j] /= (double)rows;
     for (int64_t e = 0; e < entries; e++) {
-        int32_t j = read_once(column + e);
+        int32_t j = rw_read_int32(column + e);
         if (j < 0 || j >= n)
             return false;
         double apart = value[e] - to->mean[j];

@@ -37,7 +37,7 @@ static void free_room(rw_room *r)
 #define NONZERO_ROOMS(x)                                                                                 \
     { &(x)->part, &(x)->source, &(x)->first, &(x)->full, &(x)->sample, &(x)->value, &(x)->rows,  \
       &(x)->cursor, &(x)->packing, &(x)->from, &(x)->reached, &(x)->entries, &(x)->begins,       \
-      &(x)->counts, &(x)->work, &(x)->folded }
+      &(x)->counts, &(x)->work, &(x)->folded, &(x)->begin, &(x)->entry, &(x)->column }
 
 static int64_t bit_words(int32_t n) { return ((int64_t)n + 63) / 64; }
 
@@ -82,8 +82,6 @@ size_t rw_nonzeros_bytes(const rw_nonzeros *x)
 
 /* --- rows of users ------------------------------------------------------------------ */
 
-static int64_t input_row(const rw_csr_input *in, int64_t b) { return in->rows ? in->rows[b] : b; }
-
 static double input_input(const rw_csr_input *in, int64_t e, int32_t j)
 {
     double v;
@@ -105,25 +103,35 @@ static double input_absent(const rw_csr_input *in, int32_t j)
     return in->scale && in->shift ? (0.0 - in->shift[j]) * in->scale[j] : 0.0;
 }
 
-/* Do the rows hold together? `total`: the values that they have. */
-static rw_status check_input(const rw_csr_input *in, int64_t batch, int32_t n, int64_t *total)
+/* Take the columns of the rows, if these hold together. They are read this once: the user may write to
+ * them meanwhile, and what is counted has to be what is filled in afterwards. */
+static rw_status take_columns(rw_nonzeros *x, const rw_csr_input *in, int64_t batch)
 {
-    *total = 0;
+    if (!grow_room(&x->begin, batch + 1, sizeof(int64_t), false)
+        || !grow_room(&x->entry, batch, sizeof(int64_t), false))
+        return RW_ENOMEM;
+    int64_t *begin = x->begin.data, *entry = x->entry.data, end;
+    begin[0] = 0;
     for (int64_t b = 0; b < batch; b++) {
-        int64_t row = input_row(in, b), e = in->indptr[row], end = in->indptr[row + 1];
-        if (e < 0 || end < e || end > in->entries)
+        if (!rw_csr_row(in->indptr, in->rows ? in->rows[b] : b, in->entries, &entry[b], &end)
+            || end < entry[b])
             return RW_ERANGE;
-        *total += end - e;
-        for (int32_t before = -1; e < end; e++) {
-            if (in->columns[e] < 0 || in->columns[e] >= n)
-                return RW_ERANGE;
-            if (in->columns[e] <= before)
-                return RW_ESHAPE;
-            before = in->columns[e];
-        }
+        begin[b + 1] = begin[b] + end - entry[b];
     }
+    if (!grow_room(&x->column, begin[batch], sizeof(int32_t), false))
+        return RW_ENOMEM;
+    int32_t *column = x->column.data;
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t e = begin[b], left = entry[b] - e; e < begin[b + 1]; e++) {
+            int32_t j = rw_read_int32(in->columns + left + e);
+            if (j < 0 || j >= x->n)
+                return RW_ERANGE;
+            if (e > begin[b] && j <= column[e - 1])
+                return RW_ESHAPE;
+            column[e] = j;
+        }
     for (int32_t i = 0; i < in->n_whole; i++)
-        if (in->whole[i] < 0 || in->whole[i] >= n)
+        if (in->whole[i] < 0 || in->whole[i] >= x->n)
             return RW_ERANGE;
         else if (i > 0 && in->whole[i] <= in->whole[i - 1])
             return RW_ESHAPE;
@@ -148,13 +156,11 @@ enum {
 /* Count the values of every source in samples [b, end), and note which have any. */
 static void count_values(rw_nonzeros *x, const rw_csr_input *in, int64_t b, int64_t end)
 {
-    for (; b < end; b++) {
-        int64_t row = input_row(in, b);
-        for (int64_t e = in->indptr[row]; e < in->indptr[row + 1]; e++) {
-            int32_t j = in->columns[e];
-            x->seen_bits[j / 64] |= UINT64_C(1) << j % 64;
-            x->seen[j]++;
-        }
+    const int64_t *begin = x->begin.data;
+    for (int64_t e = begin[b]; e < begin[end]; e++) {
+        int32_t j = ((const int32_t *)x->column.data)[e];
+        x->seen_bits[j / 64] |= UINT64_C(1) << j % 64;
+        x->seen[j]++;
     }
     for (int32_t i = 0; i < in->n_whole; i++) {
         int32_t j = in->whole[i];
@@ -208,11 +214,11 @@ static void fill_lists(rw_nonzeros *x, const rw_csr_input *in, const rw_nonzero_
         for (int64_t b = part->sample; b < end; b++)
             put_input(x->rows.data, x->dtype, at + b - part->sample, absent);
     }
-    for (int64_t b = part->sample; b < end; b++) {
-        int64_t row = input_row(in, b);
-        for (int64_t e = in->indptr[row]; e < in->indptr[row + 1]; e++) {
-            int32_t j = in->columns[e], i = x->seen[j];
-            double v = input_input(in, e, j);
+    const int64_t *begin = x->begin.data, *entry = x->entry.data;
+    for (int64_t b = part->sample; b < end; b++)
+        for (int64_t e = begin[b]; e < begin[b + 1]; e++) {
+            int32_t j = ((const int32_t *)x->column.data)[e], i = x->seen[j];
+            double v = input_input(in, entry[b] + e - begin[b], j);
             if (full[i] >= 0) {
                 int64_t at = part->rows + (int64_t)full[i] * part->samples;
                 put_input(x->rows.data, x->dtype, at + b - part->sample, v);
@@ -221,7 +227,6 @@ static void fill_lists(rw_nonzeros *x, const rw_csr_input *in, const rw_nonzero_
                 put_input(x->value.data, x->dtype, cursor[i]++, v);
             }
         }
-    }
 }
 
 static rw_status list_part(rw_nonzeros *x, const rw_csr_input *in, rw_nonzero_part *part,
@@ -243,26 +248,18 @@ static rw_status list_part(rw_nonzeros *x, const rw_csr_input *in, rw_nonzero_pa
     return fits ? RW_OK : RW_ENOMEM;
 }
 
-/* Values of samples [b, end), and whole sources: no span has more sources. */
-static int64_t most_sources(const rw_csr_input *in, int64_t b, int64_t end, int32_t n)
+static rw_status load_lists(rw_nonzeros *x, const rw_kernels *k, const rw_csr_input *in)
 {
-    int64_t most = in->n_whole;
-    for (; b < end; b++)
-        most += in->indptr[input_row(in, b) + 1] - in->indptr[input_row(in, b)];
-    return rw_min64(most, n);
-}
-
-static rw_status load_lists(rw_nonzeros *x, const rw_kernels *k, const rw_csr_input *in,
-                            int64_t total)
-{
-    int64_t span = RW_SPAN, sources = 0, most = 0;
+    const int64_t *begin = x->begin.data;
+    int64_t span = RW_SPAN, sources = 0, most = 0, total = begin[x->batch];
     x->n_parts = (x->batch + span - 1) / span;
     if (!grow_room(&x->part, x->n_parts + 1, sizeof(rw_nonzero_part), false))
         return RW_ENOMEM;
     rw_nonzero_part *part = x->part.data;
     for (int64_t p = 0; p < x->n_parts; p++) {
         int64_t first = p * span, here = rw_min64(span, x->n_tiles * x->tile - first);
-        int64_t mine = most_sources(in, first, rw_min64(first + span, x->batch), x->n);
+        int64_t values = begin[rw_min64(first + span, x->batch)] - begin[first];
+        int64_t mine = rw_min64(values + in->n_whole, x->n); /* no span has more sources */
         part[p] = (rw_nonzero_part){ .sample = first, .sources = sources, .first = sources + p,
                                      .samples = (int32_t)here };
         sources += mine;
@@ -308,10 +305,12 @@ static void pack_input_task(const void *arg, int64_t tile)
             put_input(at, t->dtype, (int64_t)in->whole[i] * t->tile + b,
                       input_absent(in, in->whole[i]));
     for (int32_t b = 0; b < live; b++) {
-        int64_t row = input_row(in, tile * t->tile + b);
-        for (int64_t e = in->indptr[row]; e < in->indptr[row + 1]; e++) {
-            int32_t j = in->columns[e];
-            put_input(at, t->dtype, (int64_t)j * t->tile + b, input_input(in, e, j));
+        int64_t sample = tile * t->tile + b;
+        const int64_t *begin = (const int64_t *)job->x->begin.data + sample;
+        int64_t left = ((const int64_t *)job->x->entry.data)[sample] - begin[0];
+        for (int64_t e = begin[0]; e < begin[1]; e++) {
+            int32_t j = ((const int32_t *)job->x->column.data)[e];
+            put_input(at, t->dtype, (int64_t)j * t->tile + b, input_input(in, left + e, j));
         }
     }
 }
@@ -337,25 +336,24 @@ rw_status rw_nonzeros_load(rw_nonzeros *x, const rw_kernels *k, const rw_csr_inp
 {
     RW_ASSERT(in->indptr && (in->kind == RW_F32 || in->kind == RW_F64) && part >= 0);
     RW_ASSERT((!in->shift || in->scale) && (in->whole || in->n_whole == 0) && threads >= 1);
-    int64_t total;
     x->batch = 0;
     x->most_groups = 0;
     if (k->dtype != x->dtype || tile > RW_SPAN || !rw_tiles_bytes(1, batch, tile, x->dtype))
         return RW_ESHAPE;
-    rw_status st = check_input(in, batch, x->n, &total);
+    rw_status st = take_columns(x, in, batch);
     if (st)
         return st;
     x->tile = tile;
     x->n_tiles = (batch + tile - 1) / tile;
     x->zero = zero;
-    x->values = total + in->n_whole * batch;
+    x->values = ((const int64_t *)x->begin.data)[batch] + in->n_whole * batch;
     if (part == 0) {
         int64_t bytes = (int64_t)x->n * tile * (int64_t)rw_dtype_size(x->dtype);
         part = bytes <= k->tuning->near ? RW_NONZERO_PART_NEAR : RW_NONZERO_PART;
     }
     x->packed = (double)x->values * (double)part > (double)x->n * (double)batch;
     x->batch = batch;
-    st = x->packed ? load_packed(x, in, threads) : load_lists(x, k, in, total);
+    st = x->packed ? load_packed(x, in, threads) : load_lists(x, k, in);
     if (st)
         x->batch = 0;
     return st;

@@ -68,6 +68,10 @@ typedef struct {
     const void *zero;       /* n values of the dtype, or NULL: all 0; the caller keeps them */
     int64_t values;         /* how many there are, those of rows included */
 
+    /* Of the rows as they were lent: those of sample b are column[begin[b]] to that before begin[b + 1],
+     * and their values follow each other from entry[b] on. */
+    rw_room begin, entry, column;
+
     bool packed;            /* in `tiles`, else in lists */
     rw_tiles tiles;
     int64_t n_parts;        /* spans */

@@ -8,8 +8,9 @@ rw_some_targets rw_targets_from(const rw_targets *all, int64_t sample, int32_t l
     RW_ASSERT(0 <= live && live <= width && width <= RW_TARGET_SAMPLES);
     rw_some_targets found = { all, sample, live, width, { 0 }, { 0 } };
     for (int32_t b = 0; all->indptr && b < live; b++) {
-        int64_t row = rw_target_row(all, sample + b), low = all->indptr[row];
-        int64_t high = all->indptr[row + 1];
+        int64_t low, high;
+        if (!rw_csr_row(all->indptr, rw_target_row(all, sample + b), all->n_entries, &low, &high))
+            continue;
         found.end[b] = high;
         while (low < high) { /* the first one with a column that is not below i0 */
             int64_t middle = low + (high - low) / 2;
@@ -42,11 +43,11 @@ static void put_entries(rw_some_targets *from, int32_t i, int32_t rows, rw_dtype
 {
     for (int32_t b = 0; b < from->live; b++)
         for (; from->next[b] < from->end[b]; from->next[b]++) {
-            int32_t r = from->all->columns[from->next[b]] - i;
+            int64_t r = (int64_t)rw_read_int32(from->all->columns + from->next[b]) - i;
             if (r >= rows)
                 break;
             if (r >= 0) /* else they do not ascend: a user has changed them meanwhile */
-                rw_put(dtype, t, r * from->width + b, entry_value(from->all, from->next[b]));
+                rw_put(dtype, t, (int32_t)r * from->width + b, entry_value(from->all, from->next[b]));
         }
 }
 

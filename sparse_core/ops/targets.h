@@ -9,7 +9,8 @@
 #include "ops/tiles.h"
 
 /* Sample b has row rows[b], or b where rows is NULL. One of three kinds, the other pointers are
- * NULL. The caller has checked that rows exist and that columns lie in [0, n). */
+ * NULL. The caller has checked that rows exist. Labels and CSR rows are the user's own, who may write to
+ * them meanwhile: each number is read once and looked at where it is used. */
 typedef struct {
     const int64_t *rows;
     const int64_t *labels;   /* a class each                                         */
@@ -18,6 +19,7 @@ typedef struct {
     ptrdiff_t row_stride, column_stride;
     const int64_t *indptr;   /* CSR rows: columns ascend in each, none stands twice  */
     const int32_t *columns;
+    int64_t n_entries;       /* that there are                                       */
     const char *entries;     /* of this dtype; NULL for all 1                        */
     rw_dtype entry_dtype;
 } rw_targets;
@@ -50,7 +52,7 @@ static inline int64_t rw_target_row(const rw_targets *t, int64_t sample)
 
 static inline int64_t rw_target_label(const rw_targets *t, int64_t sample)
 {
-    return t->labels[rw_target_row(t, sample)];
+    return rw_read_int64(t->labels + rw_target_row(t, sample));
 }
 
 /* to[place] = v, of this dtype. */

@@ -257,20 +257,30 @@ typedef struct {
     const int64_t *indptr;
     const int32_t *columns;
     const char *values;
+    int64_t entries;
     const int64_t *rows;
     const double *mean, *scale;
 } csr_rows;
+
+bool rw_csr_row(const int64_t *indptr, int64_t row, int64_t entries, int64_t *begin, int64_t *end)
+{
+    *begin = rw_read_int64(indptr + row);
+    *end = rw_read_int64(indptr + row + 1);
+    return *begin >= 0 && *end <= entries;
+}
 
 bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,
                      const int64_t *rows, int64_t batch, int32_t n)
 {
     for (int64_t b = 0; b < batch; b++) {
-        int64_t row = rows ? rows[b] : b, e = indptr[row], end = indptr[row + 1];
-        if (e < 0 || end > entries)
+        int64_t e, end;
+        if (!rw_csr_row(indptr, rows ? rows[b] : b, entries, &e, &end))
             return false;
-        for (; e < end; e++)
-            if (columns[e] < 0 || columns[e] >= n)
+        for (; e < end; e++) {
+            int32_t i = rw_read_int32(columns + e);
+            if (i < 0 || i >= n)
                 return false;
+        }
     }
     return true;
 }
@@ -306,11 +316,12 @@ static void put_sorted(const rw_tiles *t, const csr_rows *in, int64_t e, int64_t
                        int32_t b)
 {
     while (e < end) {
-        int32_t i = in->columns[e];
+        int32_t i = rw_read_int32(in->columns + e);
         double sum = csr_value(in, e);
-        for (e++; e < end && in->columns[e] == i; e++)
+        for (e++; e < end && rw_read_int32(in->columns + e) == i; e++)
             sum += csr_value(in, e);
-        put(t, at, i, b, standard(in, i, sum));
+        if (i >= 0 && i < t->n)
+            put(t, at, i, b, standard(in, i, sum));
     }
 }
 
@@ -319,16 +330,18 @@ static void put_unsorted(const rw_tiles *t, const csr_rows *in, int64_t e0, int6
                          int32_t b)
 {
     for (int32_t i0 = 0; i0 < t->n; i0 += WINDOW) {
+        int32_t end_i = (int32_t)rw_min64(t->n, (int64_t)i0 + WINDOW);
         double sum[WINDOW] = { 0 };
         bool seen[WINDOW] = { false };
         for (int64_t e = e0; e < end; e++) {
-            int32_t i = in->columns[e] - i0;
-            if (i < 0 || i >= WINDOW)
+            int32_t column = rw_read_int32(in->columns + e);
+            if (column < i0 || column >= end_i)
                 continue;
+            int32_t i = column - i0;
             sum[i] = seen[i] ? sum[i] + csr_value(in, e) : csr_value(in, e);
             seen[i] = true;
         }
-        for (int32_t i = 0; i < WINDOW; i++)
+        for (int32_t i = 0; i < end_i - i0; i++)
             if (seen[i])
                 put(t, at, i0 + i, b, standard(in, i0 + i, sum[i]));
     }
@@ -346,8 +359,9 @@ static void pack_csr_tile(const rw_tiles *t, const csr_rows *in, int64_t tile)
                 put(t, at, i, b, standard(in, i, 0.0));
     }
     for (int32_t b = 0; b < live; b++) {
-        int64_t sample = tile * t->tile + b, row = in->rows ? in->rows[sample] : sample;
-        int64_t e = in->indptr[row], end = in->indptr[row + 1];
+        int64_t sample = tile * t->tile + b, e, end;
+        if (!rw_csr_row(in->indptr, in->rows ? in->rows[sample] : sample, in->entries, &e, &end))
+            continue;
         bool sorted = true;
         for (int64_t next = e + 1; next < end && sorted; next++)
             sorted = in->columns[next - 1] <= in->columns[next];
@@ -370,11 +384,11 @@ static void pack_csr_task(const void *arg, int64_t tile)
 }
 
 void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
-                       const char *values, const int64_t *rows, const double *mean,
+                       const char *values, int64_t entries, const int64_t *rows, const double *mean,
                        const double *scale, int threads)
 {
     RW_ASSERT(rw_is_tiles(t) && (kind == RW_F32 || kind == RW_F64) && threads >= 1);
     RW_ASSERT(indptr && !mean == !scale);
-    const csr_job job = { t, { kind, indptr, columns, values, rows, mean, scale } };
+    const csr_job job = { t, { kind, indptr, columns, values, entries, rows, mean, scale } };
     rw_parallel_tasks(rw_threads_for(threads, t->batch * t->n), t->n_tiles, pack_csr_task, &job);
 }

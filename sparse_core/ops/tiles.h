@@ -105,15 +105,19 @@ static inline bool rw_rows_in_range(const int64_t *rows, int64_t n, int64_t boun
 /* Tiles from a user's rows, with kernels of the tiles' dtype (the caller has checked the range). */
 void rw_tiles_pack(const rw_kernels *k, rw_tiles *t, const rw_user_rows *in, int threads);
 
+/* Where the entries of a CSR row lie; false if that is not within the `entries` that there are. */
+bool rw_csr_row(const int64_t *indptr, int64_t row, int64_t entries, int64_t *begin, int64_t *end);
+
 /* Do CSR rows hold together: `rows` (as below, `batch` of them) lie within the
- * `entries` that there are, and their columns in [0, n)? */
+ * `entries` that there are, and their columns in [0, n)? Whoever lent them may write to them afterwards:
+ * this is for an error in time, and who reads them stays within his own memory whatever they hold. */
 bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,
                      const int64_t *rows, int64_t batch, int32_t n);
 
-/* The same from CSR rows (indptr int64, columns int32, duplicates add; the
- * caller has checked the range). values: float32 or float64. */
+/* The same from CSR rows of so many `entries` (indptr int64, columns int32, duplicates add). values:
+ * float32 or float64. What lies out of range is left out. */
 void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
-                       const char *values, const int64_t *rows, const double *mean,
+                       const char *values, int64_t entries, const int64_t *rows, const double *mean,
                        const double *scale, int threads);
 
 /* Is every value that is in use finite? */

@@ -41,13 +41,14 @@ rw_status rw_loader_indptr(rw_loader *l, const int64_t *indptr, int64_t n, rw_fa
         return RW_ESHAPE;
     for (int64_t k = 0; k < n; k++, l->counted++) {
         int32_t g = (int32_t)(l->counted ? l->counted - 1 : 0);
-        if (indptr[k] < l->before || indptr[k] > l->slots)
+        int64_t end = rw_read_int64(indptr + k);
+        if (end < l->before || end > l->slots)
             return rw_fault_at(RW_ECORRUPT, at, g, -1);
-        int64_t len = indptr[k] - l->before;
+        int64_t len = end - l->before;
         if (len > (l->counted ? s->n_in : 0))
             return rw_fault_at(RW_ECORRUPT, at, g, -1);
         s->len[g] = (int32_t)len;
-        l->before = indptr[k];
+        l->before = end;
     }
     if (l->counted <= s->n_groups)
         return RW_OK;
@@ -89,11 +90,12 @@ rw_status rw_loader_sources(rw_loader *l, const int32_t *sources, int64_t n, rw_
         int64_t slot;
         int32_t run = next_run(l, n, &slot);
         for (int32_t k = 0; k < run; k++) {
-            if (sources[k] < 0 || sources[k] >= s->n_in)
-                return rw_fault_at(RW_ERANGE, at, l->group, sources[k]);
-            if (l->position + k && s->source[slot + k - 1] >= sources[k])
-                return rw_fault_at(RW_EEXIST, at, l->group, sources[k]);
-            s->source[slot + k] = sources[k];
+            int32_t source = rw_read_int32(sources + k);
+            if (source < 0 || source >= s->n_in)
+                return rw_fault_at(RW_ERANGE, at, l->group, source);
+            if (l->position + k && s->source[slot + k - 1] >= source)
+                return rw_fault_at(RW_EEXIST, at, l->group, source);
+            s->source[slot + k] = source;
         }
         s->digest += rw_slots_hash(s, l->group, slot, run);
         pass_run(l, run);

@@ -209,7 +209,7 @@ static void test_packing_csr(void)
             const rw_user_rows in = { RW_IN_F64, (const char *)array, N * 8, 8, chosen,
                                       standard ? mean : NULL, standard ? scale : NULL };
             rw_tiles_pack(rw_kernels_named(dtype, NULL), model, &in, 1);
-            rw_tiles_pack_csr(t, DTYPES[d], indptr, columns, (const char *)values, chosen,
+            rw_tiles_pack_csr(t, DTYPES[d], indptr, columns, (const char *)values, indptr[ROWS], chosen,
                               standard ? mean : NULL, standard ? scale : NULL, 1 + i % 3);
             CHECK(tiles_same(t, model));
             rw_tiles_free(model);
@@ -236,6 +236,42 @@ static void test_csr_in_range(void)
     columns[0] = 0;
     indptr[0] = -1;
     CHECK(!rw_csr_in_range(indptr, columns, 3, NULL, 3, 6));
+}
+
+/* Whoever lent the rows may write to them after they were looked at: nothing is read beyond the
+ * entries, and nothing written beyond the tiles. */
+static void test_csr_that_is_out_of_range_is_left_out(void)
+{
+    enum { N = 300, BATCH = 3 };
+    const int32_t STRANGE[] = { INT32_MIN, -1, N, 511, INT32_MAX };
+    for (size_t i = 0; i < sizeof STRANGE / sizeof *STRANGE; i++) {
+        for (int sorted = 0; sorted < 2; sorted++) {
+            int64_t indptr[] = { 0, 3, 5, 5 }, beyond[] = { 0, 3, 6, INT64_MIN };
+            int32_t columns[] = { 7, STRANGE[i], 2, 0, STRANGE[i] };
+            if (sorted) {
+                columns[0] = STRANGE[i] < 0 ? STRANGE[i] : 2;
+                columns[1] = STRANGE[i] < 0 ? 2 : 7;
+                columns[2] = STRANGE[i] < 0 ? 7 : STRANGE[i];
+            }
+            double values[] = { 1, 1, 1, 1, 1 };
+            rw_tiles *t = tiles_of(9, N, BATCH, 4, RW_F64);
+            rw_tiles_pack_csr(t, RW_F64, indptr, columns, (const char *)values, 5, NULL, NULL, NULL, 1);
+            for (int32_t j = 0; j < N; j++) {
+                CHECK(tile_get(t, j, 0) == (j == 2 || j == 7));
+                CHECK(tile_get(t, j, 1) == (j == 0));
+            }
+            rw_tiles_pack_csr(t, RW_F64, beyond, columns, (const char *)values, 5, NULL, NULL, NULL, 1);
+            for (int32_t j = 0; j < N; j++)
+                CHECK(tile_get(t, j, 0) == (j == 2 || j == 7) && tile_get(t, j, 1) == 0);
+            rw_targets rows = { .indptr = beyond, .columns = columns, .n_entries = 5 };
+            rw_some_targets some = rw_targets_from(&rows, 0, BATCH, 4, 0);
+            double gathered[N * 4];
+            rw_targets_gather(&some, 0, N, RW_F64, gathered);
+            for (int32_t j = 0; j < N; j++)
+                CHECK(gathered[4 * j + 1] == 0 && gathered[4 * j + 2] == 0);
+            rw_tiles_free(t);
+        }
+    }
 }
 
 /* Sizes around registers, squares and tiles, one by one, and tiles of any size: what overlaps at

@@ -284,8 +284,8 @@ static void test_targets_as_they_come(void)
               .row_stride = N * (ptrdiff_t)sizeof(float), .column_stride = sizeof(float) },
             { .rows = rows, .values = (const char *)across, .kind = RW_IN_BOOL, .row_stride = 1,
               .column_stride = ROWS },
-            { .rows = rows, .indptr = indptr, .columns = columns },
-            { .rows = rows, .indptr = indptr, .columns = columns, .entries = (const char *)entries,
+            { .rows = rows, .indptr = indptr, .columns = columns, .n_entries = indptr[ROWS] },
+            { .rows = rows, .indptr = indptr, .columns = columns, .n_entries = indptr[ROWS], .entries = (const char *)entries,
               .entry_dtype = RW_F32 },
         };
         for (int t = 0; t < 5; t++) {

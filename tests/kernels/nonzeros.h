@@ -92,8 +92,8 @@ static few_written few_write(const rw_kernels *k, int32_t group, const few_rows 
     rw_key key = { 1, 2, 3 };
     if (how < 0) {
         rw_tiles *x = tiles_new(f->n, f->batch, tile, k->dtype);
-        rw_tiles_pack_csr(x, RW_F64, f->indptr, f->columns, (const char *)f->values, f->rows, NULL,
-                          NULL, 1);
+        rw_tiles_pack_csr(x, RW_F64, f->indptr, f->columns, (const char *)f->values,
+                          f->indptr[f->batch], f->rows, NULL, NULL, 1);
         CHECK_STATUS(rw_forward(k, out.s, x, bias, RW_ACT_TANH, 0, out.y, out.z, run), RW_OK);
         CHECK_STATUS(rw_backward_weights(k, out.s, x, dy, grad, false, NULL, run), RW_OK);
         for (int i = 0; i < 2; i++)

@@ -107,7 +107,7 @@ static void test_r2_has_one_order(void)
         }
         rw_tiles *z = tiles_of(76, n, BATCH, rw_tile_size(BATCH, dtype), dtype);
         rw_targets dense = dense_targets(z, NULL, t);
-        rw_targets sparse = { .indptr = indptr, .columns = columns,
+        rw_targets sparse = { .indptr = indptr, .columns = columns, .n_entries = indptr[BATCH],
                               .entries = (const char *)entries, .entry_dtype = RW_F64 };
         const rw_kernels *best = rw_kernels_named(dtype, NULL);
         CHECK_STATUS(r2_on(best, z, &dense, weight, first, &total, 1), RW_OK);
