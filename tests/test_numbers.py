@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 import warnings
 from decimal import Decimal
 from fractions import Fraction
@@ -585,3 +586,40 @@ def test_a_row_far_away_that_hardly_counts_is_brought_near(kind, center):
 def test_what_varies_more_than_rounding_is_no_constant():
     x = 1e8 + np.arange(50.0)[:, None] * 1e-5
     assert rw.Standardizer.fit(x).scale == pytest.approx(1 / x.std(), rel=1e-3)
+
+
+# --- counts ---------------------------------------------------------------------------
+
+
+COUNTED = {
+    "epochs": lambda n: Trainer(network(), loss="mse").fit(X, T, epochs=n, verbose=0),
+    "batch_size": lambda n: Trainer(network(), loss="mse").fit(X, T, batch_size=n, verbose=0),
+    "steps_per_epoch": lambda n: Trainer(network(), loss="mse").fit(X, T, steps_per_epoch=n, verbose=0),
+    "horizon": lambda n: Trainer(network(), loss="mse", horizon=n),
+    "max_iter": lambda n: SparseMLPRegressor(**FAST | {"max_iter": n}).fit(X, T),
+    "n_iter_no_change": lambda n: SparseMLPClassifier(**FAST, n_iter_no_change=n).fit(X, Y),
+    "every": lambda n: rw.SET(every=n),
+    "patience": lambda n: rw.EarlyStopping(n),
+    "length": lambda n: rw.Cosine(n),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+def test_counts_beyond_int64_are_refused_by_name(name, digits):
+    """They would train for ever, or fail where a file is written; Python prints none of 5,000 digits."""
+    with pytest.raises(ValueError, match=rf"^{name} must be an integer in \[1, {2**63 - 1}\], got "):
+        COUNTED[name](10**digits)
+
+
+def test_the_largest_count_means_no_end(tmp_path):
+    class Stop:
+        def on_epoch_end(self, state):
+            state.stop = True
+
+    trainer = Trainer(network(), loss="mse", callbacks=[Stop()])
+    for epoch in (1, 2):
+        assert len(trainer.fit(X, T, epochs=sys.maxsize, verbose=0).epochs) == epoch
+    trainer.save(tmp_path / "endless.safetensors")
+    again = Trainer.resume(tmp_path / "endless.safetensors", callbacks=[Stop()])
+    assert len(again.fit(X, T, epochs=sys.maxsize, verbose=0).epochs) == 3

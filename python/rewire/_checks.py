@@ -26,7 +26,9 @@ __all__ = [
     "text", "unknown_argument",
 ]  # fmt: skip
 
+_LONG = 256  # bits of an integer that is not printed: Python refuses it for thousands of digits
 NEAR = 0.6  # a likeness of words from which on one may have been meant by the other
+INT64 = 2**63 - 1
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store/store.h: sources are int32
 
 
@@ -34,6 +36,8 @@ def describe(value: Any) -> str:
     """What came, short enough for a message."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
+    if isinstance(value, int) and value.bit_length() > _LONG:
+        return f"an integer of {value.bit_length()} bits"
     words = repr(value)
     return words if len(words) <= 80 else words[:77] + "..."
 
@@ -188,17 +192,24 @@ def number(
 
 
 def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
-    """An integer between ``low`` and ``high`` (both included), as ``int``. ``True`` is not one."""
-    if type(value) is int and (low is None or value >= low) and (high is None or value <= high):
+    """An integer between ``low`` and ``high`` (both included), as ``int``. ``True`` is not one.
+
+    What has no bound of its own is bounded by int64: a count beyond it is a slip of the pen, and whoever
+    compares it with another one, divides by it or writes it into a file would notice much later.
+    """
+    least, most = -INT64 - 1 if low is None else low, INT64 if high is None else high
+    if type(value) is int and least <= value <= most:
         return value
     kind: type[Exception] = TypeError
+    n = None
     if not isinstance(value, (bool, np.bool_)):
         with contextlib.suppress(TypeError):
             n, kind = operator.index(value), ValueError
-            if (low is None or n >= low) and (high is None or n <= high):
+            if least <= n <= most:
                 return n
-    if low is not None and high is not None:
-        span = f" in [{low}, {high}]"
+    beyond = n is not None and not -INT64 - 1 <= n <= INT64  # a bound on one side tells nothing then
+    if (low is not None and high is not None) or beyond:
+        span = f" in [{least}, {most}]"
     else:
         span = f" >= {low}" if low is not None else f" <= {high}" if high is not None else ""
     raise kind(f"{name} must be an integer{span}, got {describe(value)}")

@@ -21,6 +21,8 @@ from rewire.metrics import Metric
 __all__ = ["TrainingState"]
 
 _COUNTS = ("epoch", "run_end", "step", "rewirings")
+# Of each; a run without an end is asked for by the largest integer there is.
+_MOST = {**dict.fromkeys(_COUNTS, 2**53), "run_end": 2 * _checks.INT64}
 _MOST_TRAININGS = 4096  # as of shards
 _MOST_STEPS = 2**31 - 2**20  # births are kept as int32
 _MEMORY, _UNFINISHED = "memory.", "unfinished."
@@ -172,7 +174,7 @@ class TrainingState:
     def check(self, *, metric: Metric | None, layers: int, n_out: int) -> None:
         """ValueError, TypeError or KeyError unless all of it fits together, and :meth:`restore` would do."""
         for name in _COUNTS:
-            _checks.integer(name, getattr(self, name), low=0, high=2**53)
+            _checks.integer(name, getattr(self, name), low=0, high=_MOST[name])
         # One before every step, made or to be made, and one after the last epoch of a call.
         _checks.integer("rewirings", self.rewirings, high=self.step + self.epoch + 1)
         _checks.integer("optimizer_step", self.optimizer_step, low=0, high=min(self.step, _MOST_STEPS))
