@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, cast
 
-from rewire import _carried, _checks
+from rewire import _carried, _checks, _core
 from rewire._evaluating import Evaluating
 from rewire._memory import optimizer_bytes
 from rewire._shards import MOST
@@ -29,6 +29,7 @@ class Holding(Evaluating):
     state: TrainingState
     _updates: tuple[Optimizer, Updates] | None = None
     _kept_rows: list[dict[str, Any]] | None = None  # of the history, as the last call of `fit` found them
+    _kept: dict[int, _core.Kept] | None = None  # of a little network's parts, likewise
 
     # --- how far it is ------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from rewire.store import WeightStore
 __all__ = ["KEPT_BYTES", "AllOrNothing", "AttributesUndone"]
 
 KEPT_BYTES = 256 << 20
+LITTLE = 1 << 20  # bytes of a network up to which it pays to keep the copies of attributes for the next call
 
 Undo = tuple[Callable[..., Any], *tuple[Any, ...]]  # a call and what it is given
 
@@ -44,16 +45,19 @@ class AllOrNothing:
     def __init__(self, trainer: TrainerLike, interrupts: Interrupts, part: Any = None) -> None:
         self._trainer, self._interrupts, self._part = trainer, interrupts, part
         self._undo: list[Undo] | None = None
+        self._kept: dict[int, _core.Kept] | None = None
 
     def __enter__(self) -> None:
         if self._part is not None:
             self._undo = []
             _core.keep(self._part, _HOLDS, self._undo)
-        elif self._trainer.network.nbytes <= KEPT_BYTES:
-            self._undo = _everything(self._trainer)
+        elif (size := self._trainer.network.nbytes) <= KEPT_BYTES:
+            self._undo, kept = _everything(self._trainer)
+            self._kept = kept if size <= LITTLE else None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
+            self._trainer._kept = self._kept
             return  # what has been learnt is kept
         if self._undo is None:
             self._interrupts.forget()
@@ -87,10 +91,20 @@ class AttributesUndone:
                 _core.set_attributes(thing, values)
 
 
-def _everything(trainer: TrainerLike) -> list[Undo]:
-    """The steps back to where a trainer stands."""
+def _everything(trainer: TrainerLike) -> tuple[list[Undo], dict[int, _core.Kept]]:
+    """The steps back to where a trainer stands, and what the next call may begin them with.
+
+    That is of the parts of a network and of what trains it, which stay the same objects with nearly the same
+    attributes. Of others it would hold what they have long given up, such as the samples of a callback.
+    """
     undo: list[Undo] = []
     network, history = trainer.network, trainer.state.history
+    before, trainer._kept = trainer._kept or {}, None  # this call's own from now on
+    kept: dict[int, _core.Kept] = {}
+
+    def keep(thing: Any, shallow: tuple[str, ...] = ()) -> None:
+        kept[id(thing)] = _core.keep(thing, _HOLDS, undo, shallow, before.get(id(thing)))
+
     # Not what is in the rows, which are never changed; a stream may have brought a hundred thousand.
     trainer._kept_rows = _core.keep_rows(history.epochs, trainer._kept_rows or [], undo)
     _core.keep(trainer, _HOLDS, undo, None)
@@ -101,18 +115,20 @@ def _everything(trainer: TrainerLike) -> list[Undo]:
         _core.keep_items(items, "list", undo)
     _core.keep(network, _HOLDS, undo, None)
     for layer in network.tree.layers.values():
-        _core.keep(layer, _HOLDS, undo)
+        keep(layer)
     for parameter in network.tree.parameters.values():
-        _core.keep(parameter, _HOLDS, undo, _SCRATCH)
+        keep(parameter, _SCRATCH)
         undo.append((parameter.forget_derived,))
     for buffer in network.tree.buffers.values():
-        _core.keep(buffer, _HOLDS, undo)
+        keep(buffer)
+    for thing in (trainer.optimizer, trainer.loss, *trainer.rewiring.parts()):
+        if hasattr(thing, "__dict__"):
+            keep(thing)
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]
-    parts = (trainer.optimizer, trainer.loss, network.standardizer)
-    for thing in (*parts, *trainer.rewiring.parts(), *stateful):
+    for thing in (network.standardizer, *stateful):
         if thing is not None and hasattr(thing, "__dict__"):
             _core.keep(thing, _HOLDS, undo)
-    return undo
+    return undo, kept
 
 
 class _Kinds(dict[Any, str]):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from rewire import _core
 from rewire._targets import Targets
 from rewire._unfinished import Unfinished
 from rewire.history import History
@@ -52,6 +53,7 @@ class TrainerLike(Protocol):
 
     state: TrainingState
     _kept_rows: list[dict[str, Any]] | None
+    _kept: dict[int, _core.Kept] | None
 
     @property
     def history(self) -> History:

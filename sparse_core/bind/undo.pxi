@@ -3,20 +3,58 @@
 cdef object COPY_TO = np.copyto
 
 
-def keep(thing, kinds, list undo, shallow=()):
+cdef class Kept:
+    """What an object had when it was last looked at: in the next call only what is other now is copied anew."""
+    cdef dict values
+    cdef list inside  # those that may change inside
+
+
+cdef bint catch_up(Kept kept, dict there, kinds) except -1:
+    """Let ``kept`` have the present attributes; False, and it stays as it is, if it has to be made anew."""
+    cdef PyObject *name
+    cdef PyObject *value
+    cdef PyObject *before
+    cdef Py_ssize_t at = 0
+    cdef list other = []
+    if PyDict_Size(there) != PyDict_Size(kept.values):
+        return False
+    while PyDict_Next(there, &at, &name, &value):
+        before = PyDict_GetItemWithError(kept.values, <object>name)
+        if before == NULL:
+            return False
+        if before != value:
+            if kinds[type(<object>before)] or kinds[type(<object>value)]:
+                return False
+            other.append((<object>name, <object>value))
+    for known, new in other:
+        kept.values[known] = new
+    return True
+
+
+def keep(thing, kinds, list undo, shallow=(), Kept before=None):
     """Add to ``undo`` the calls, (function, *arguments), that give an object its attributes back.
 
     And what may change inside of these, stores, arrays and plain containers to any depth, but for those that
     are ``shallow``; None: all are. All other objects are kept as they are. ``kinds`` has for each class what
     its instances hold: "store", "array", "tuple", "list", "dict", "set", "deque", or "".
+
+    Returns
+    -------
+    Kept
+        What may be the next call's ``before``, of this object or of another one, once ``undo`` is done with.
     """
-    cdef dict there = thing.__dict__, values = there.copy()
-    undo.append((set_attributes, thing, values))
-    if shallow is None:
-        return
+    cdef dict there = thing.__dict__
+    if before is None or not catch_up(before, there, kinds):
+        before = Kept.__new__(Kept)
+        before.values, before.inside = there.copy(), []
+        if shallow is not None:
+            before.inside = [x for name, x in there.items() if kinds[type(x)] and name not in shallow]
+    undo.append((set_attributes, thing, before.values))
+    if not before.inside:
+        return before
     cdef set seen = set()
     # A list of what is still to be looked at, not a function that calls itself: no depth overflows the stack.
-    cdef list waiting = [x for name, x in values.items() if kinds[type(x)] and name not in shallow]
+    cdef list waiting = before.inside.copy()
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
@@ -33,6 +71,7 @@ def keep(thing, kinds, list undo, shallow=()):
                 keep_items(value, holds, undo)
             inside = value.values() if holds == "dict" else value
             waiting.extend([item for item in inside if kinds[type(item)]])
+    return before
 
 
 def keep_items(container, str holds, list undo):

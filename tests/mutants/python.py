@@ -528,7 +528,7 @@ MUTANTS = [
     Mutant(
         "buffers-stay-after-an-error",
         "_snapshot.py",
-        "    for buffer in network.tree.buffers.values():\n        _core.keep(buffer, _HOLDS, undo)\n",
+        "    for buffer in network.tree.buffers.values():\n        keep(buffer)\n",
         "",
         "test_outside.py::test_error_leaves_everything_as_it_was",
     ),
