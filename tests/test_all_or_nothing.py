@@ -334,7 +334,7 @@ def test_ctrl_c_before_the_first_step_leaves_outputs_in_their_units(monkeypatch)
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    for place in ("_check_data", "take_state"):
+    for place in ("_check_data", "_refuse_if_short"):
         m, before, y = _moved_regressor()
         with monkeypatch.context() as patch, pytest.warns(rw.errors.InterruptedWarning) as found:
             patch.setattr(rw.Trainer, place, interrupt)

@@ -61,7 +61,7 @@ ORDER = """
     workers. workers.comm workers.pipes workers.shared workers.processes workers.mpi
     workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining
-    _density _carried _run _snapshot _stepper _fit _wasap _wassp _own_stepper
+    _density _carried _ready _run _snapshot _stepper _fit _wasap _wassp _own_stepper
     _evaluating _memory _holding _own_steps _own_loop _keeping trainer units presets
     datasets._mapping datasets._tables datasets._dataset datasets.* datasets.
     plots._style plots._curves plots._comparison plots._inputs plots._structure plots. info

@@ -49,6 +49,8 @@ class Store:
     def fields(
         self,
     ) -> dict[str, tuple[str, int, float]]: ...  # name -> (dtype, width, birth), "weight" first
+    @property
+    def layout(self) -> object: ...  # another one whenever a field has come or gone
     def field_kind(self, name: object) -> tuple[str, int] | None: ...
     def has_field(self, name: object) -> bool: ...
     def get_field(self, name: str, out: NDArray[Any] | None = ...) -> NDArray[Any]: ...  # (slots, width)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped, state_fields
 from rewire._moments import SampleWeights, Weighed, quiet
 from rewire._parted import PartedStream
+from rewire._ready import Ready
 from rewire._run import run_length
 from rewire._sharded import Helpers
 from rewire._shards import cut, shard_of
@@ -107,6 +108,11 @@ class Fit(Stepper):
         self.seen.loss = loss
         self.tell("on_step_end")
         part.seconds_callbacks = self.seconds_callbacks
+
+    def prepare(self) -> None:
+        if self.keeps or self.trainer._fit_ready is None:
+            super().prepare()
+            self.trainer._fit_ready = Ready.of(self.trainer)
 
     # --- the loop over epochs ---------------------------------------------------------------
 

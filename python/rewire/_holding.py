@@ -8,6 +8,7 @@ from typing import Any, cast
 from rewire import _carried, _checks, _core
 from rewire._evaluating import Evaluating
 from rewire._memory import optimizer_bytes
+from rewire._ready import Ready
 from rewire._shards import MOST
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
@@ -29,6 +30,7 @@ class Holding(Evaluating):
     state: TrainingState
     _updates: tuple[Optimizer, Updates] | None = None
     _kept_rows: list[dict[str, Any]] | None = None  # of the history, as the last call of `fit` found them
+    _fit_ready: Ready | None = None  # what the last call of `fit` found fit to train
     _kept: dict[int, _core.Kept] | None = None  # of a little network's parts, likewise
 
     # --- how far it is ------------------------------------------------------------------

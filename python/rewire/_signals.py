@@ -82,6 +82,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         self._handlers.clear()  # of another time, maybe in another thread
+        self._waiting = None
         if _in_main_thread():
             for number in (signal.SIGINT, *_ENDING):
                 handler = _plain.getsignal(number)

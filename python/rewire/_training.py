@@ -54,6 +54,7 @@ class TrainerLike(Protocol):
     state: TrainingState
     _kept_rows: list[dict[str, Any]] | None
     _kept: dict[int, _core.Kept] | None
+    _fit_ready: Any  # a `Ready`, which looks at trainers
 
     @property
     def history(self) -> History:

@@ -180,7 +180,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         self.exchanged_bytes = 0
         self._workspace: Workspace | None = None
         self._affordable: Basis | None = None  # what calls have in common that take little memory
-        self._interrupts, self._stepper = Interrupts(), None  # of steps one by one
+        self._interrupts, self._stepper = Interrupts(), None  # the latter of steps one by one
 
     def _kind(self) -> type[Trainer]:
         return Trainer
@@ -314,7 +314,8 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         timeout = _checks.number("timeout", timeout, low=0.0, open_low=True)
         data = self._training_data(X, y, sample_weight, window, steps_per_epoch, plan)
         validation = None if validation_data is None else self._validation_data(validation_data)
-        with self.network.gate.writing("fit"), Interrupts() as interrupts, AllOrNothing(self, interrupts):
+        interrupts = self._interrupts
+        with self.network.gate.writing("fit"), interrupts, AllOrNothing(self, interrupts):
             self._refuse_kept("fit")
             self._overwrite_gradients()
             self.network.refuse_views("trained")
@@ -323,7 +324,10 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
                 warn_of_density(self.network, starts_full=self.rewiring.starts_full, static=static)
             linked = [parameter.name for parameter in self.network.sparse_parameters if parameter.nnz]
             self.history.interrupted = False
-            _carried.check_rule(self)
+            ready = self._fit_ready is not None and self._fit_ready.holds(self)
+            if not ready:
+                self._fit_ready = None
+                _carried.check_rule(self)
             plan = settled(plan, self.state.trainings, count)
             if isinstance(plan, LocalSGD):
                 self.state.trainings = plan.workers or self.state.trainings
@@ -331,8 +335,9 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             cut_for(self, count, say, plan, launched=comm is not None, data=data, batch=batch_size)
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
             self._refuse_if_short(data, validation, cut, epochs)
-            self.take_state()
-            _carried.refresh_rule(self)
+            if not ready:
+                self.take_state()
+                _carried.refresh_rule(self)
             if self._workspace is None:
                 self._workspace = self.network.workspace()
             call = {"epochs": epochs, "cut": cut, "strategy": plan}

@@ -17,6 +17,7 @@ cdef class Store:
     """
     cdef c.rw_store *s
     cdef uint64_t serial  # from 1 on, and of no other store
+    cdef readonly object layout  # another object, of no other store, whenever a field has come or gone
     cdef int borrows
     cdef int forks  # FORKS when somebody last borrowed
     cdef bint frozen
@@ -28,6 +29,7 @@ cdef class Store:
         global STORES
         STORES += 1
         self.serial = STORES
+        self.layout = object()
         if args == CLONE:
             return  # which gets its store from `clone`
         sizes = {}
@@ -207,6 +209,7 @@ cdef class Store:
             then.enter(True)
             self.s.pins = 0  # the GIL is held meanwhile: no view can die and count below that
             st = c.rw_store_revert(self.s, then.s)
+            self.layout = object()
             if self.s.start == start:  # copied
                 self.s.pins = pins
             elif pins:
@@ -298,6 +301,7 @@ cdef class Store:
                 raise ValueError(f"the store has a field {name!r} already")
             check(c.rw_store_add_field(self.s, name.encode(), code, 1 if per_slot else self.s.group, birth),
                   f"add_field({name!r})")
+            self.layout = object()
         finally:
             self.leave()
 
@@ -307,6 +311,7 @@ cdef class Store:
         try:
             self.refuse_views("drop_field")
             check(c.rw_store_drop_field(self.s, name.encode()), f"drop_field({name!r})")
+            self.layout = object()
         finally:
             self.leave()
 

@@ -276,6 +276,10 @@ class Parameter:
         """Whether the field is there, with values of this kind, or has no place here."""
         raise NotImplementedError
 
+    def storage(self) -> tuple[object, ...]:
+        """Objects of which one is another one whenever a field has come, gone or been replaced since."""
+        return (object(),)  # in doubt always
+
     def add_field(self, name: str, field: Field) -> None:
         """Make a field, with ``birth`` everywhere; in the place of one of this name."""
         raise NotImplementedError

@@ -222,6 +222,9 @@ class DenseParameter(Parameter):
         kept = self.state.get(name)
         return kept is not None and kept.dtype == field.of(self.dtype) and kept.shape == self._shape
 
+    def storage(self) -> tuple[object, ...]:
+        return tuple(self.state.values())
+
     def add_field(self, name: str, field: Field) -> None:
         field.check(name)
         if field.per_slot:

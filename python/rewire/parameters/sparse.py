@@ -372,6 +372,9 @@ class SparseParameter(Parameter):
     def fits(self, name: str, field: Field) -> bool:
         return bool(self.core.field_kind(name) == (field.of(self.dtype), 1 if field.per_slot else self.group))
 
+    def storage(self) -> tuple[object, ...]:
+        return (self.core.layout,)
+
     def add_field(self, name: str, field: Field) -> None:
         field.check(name)
         self.drop_field(name)
@@ -478,7 +481,7 @@ class SparseParameter(Parameter):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         calls: list[Callable[[], Any]] = []
-        core, kinds = self.core, self.fields
+        core, kinds = self.core, self._declared  # of what somebody else put there nobody knows the unit
         if by.rows is None and by.cols is None and by.slope is None:
             return calls
         for name in core.fields:

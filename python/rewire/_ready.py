@@ -1,0 +1,55 @@
+"""What a call of ``fit`` finds fit to train, so that the next one need not look at it again.
+
+Before the first step of a call the rule's declarations are checked, and every parameter is asked whether it
+has the fields of optimizer and rule. In a stream of small batches that takes as long as a step, and in all
+calls but the first finds what was found before. So a trainer keeps the facts that these checks go by, as they
+were when all was in place: as long as they are the same, so is what the checks would say.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+from rewire._training import TrainerLike
+from rewire.rewiring import Rule
+
+__all__ = ["Ready"]
+
+
+class Ready(NamedTuple):
+    """The facts, as they were found."""
+
+    values: tuple[Any, ...]
+    objects: tuple[Any, ...]  # held, for others may come to stand where those of before stood in memory
+
+    @classmethod
+    def of(cls, trainer: TrainerLike) -> Ready | None:
+        """Those of now; None where somebody's own code says what is fit, which may go by anything."""
+        net, optimizer, rule, state = trainer.network, trainer.optimizer, trainer.rewiring, trainer.state
+        kind = type(rule)
+        if rule.layers is not None or any(getattr(kind, name) is not getattr(Rule, name) for name in _CHECKS):
+            return None
+        values = (
+            trainer.shards, optimizer.clip_norm, optimizer.in_core, state.optimizer_fields,
+            tuple(optimizer.fields.items()), state.rule_fields_of, rule.remembers_as, rule.probe_batches,
+            tuple(rule.fields.items()), tuple(rule.memory.items()), tuple(vars(rule)),
+        )  # fmt: skip
+        objects = [optimizer, rule, net.tree, net.trained_by]
+        for parameter in net.tree.parameters.values():
+            objects += parameter.storage()
+        return cls(values, tuple(objects))
+
+    def holds(self, trainer: TrainerLike) -> bool:
+        """Whether a call that begins now would find the same."""
+        now = Ready.of(trainer)
+        return (
+            now is not None
+            and trainer.state.optimizer_step > 0  # else it would take fresh state, whatever is there
+            and self.values == now.values
+            and len(self.objects) == len(now.objects)
+            and all(map(operator.is_, self.objects, now.objects))
+        )
+
+
+_CHECKS = ("prepare", "check_network", "check_declarations", "participants")
