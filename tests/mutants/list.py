@@ -374,8 +374,8 @@ MUTANTS = [
     Mutant(
         "blocks-let-a-source-out",
         "store/loader.c",
-        "sources[k] < 0 || sources[k] >= s->n_in",
-        "sources[k] < 0 || sources[k] > s->n_in",
+        "source < 0 || source >= s->n_in",
+        "source < 0 || source > s->n_in",
         "test_garbage_is_not_loaded",
     ),
     Mutant(
