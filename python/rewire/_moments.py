@@ -146,6 +146,13 @@ class Moments(NamedTuple):
         )
         return Moments(count, mean, deviation, rows)
 
+    def same_as(self, other: Moments | str) -> bool:
+        """Whether these are exactly the numbers of others, or of those that have this :meth:`digest`."""
+        if isinstance(other, str):
+            return other == self.digest()
+        numbers = ((of.total, of.rows, of.mean.tobytes(), of.deviation.tobytes()) for of in (self, other))
+        return next(numbers) == next(numbers)
+
     def digest(self) -> str:
         """A name for exactly these numbers."""
         numbers = struct.pack("=dd", self.total, self.rows), self.mean.tobytes(), self.deviation.tobytes()

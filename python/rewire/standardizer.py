@@ -87,7 +87,7 @@ class Standardizer:
         self.mean, self.scale, self.reach, self.steepest = mean, scale, reach, steepest
         self.moments: Moments | None = None
         self.extremes: Extremes | None = None
-        self._latest = ""  # the digest of what was learnt from last
+        self._latest: Moments | str = ""  # of what was learnt from last, or their digest out of a file
         self._folded: dict[str, Folded] = {}
 
     @classmethod
@@ -117,8 +117,8 @@ class Standardizer:
                 raise ValueError("weight must hold at least one weight > 0, got only zero weights")
         with quiet():
             found, extremes = source.seen(weight)
-            mean = found.mean if center else np.zeros_like(found.mean)
-            return cls._of(found, extremes, found.digest(), mean)
+            mean = found.mean.copy() if center else np.zeros_like(found.mean)
+            return cls._of(found, extremes, found, mean)
 
     @classmethod
     def of_targets(cls, targets: Source, weight: NDArray[np.float64] | None) -> Standardizer:
@@ -148,7 +148,7 @@ class Standardizer:
 
     @classmethod
     def _of(
-        cls, moments: Moments, extremes: Extremes, latest: str, mean: NDArray[np.float64]
+        cls, moments: Moments, extremes: Extremes, latest: Moments, mean: NDArray[np.float64]
     ) -> Standardizer:
         of_columns = mean, moments.mean, moments.deviation, extremes.low, extremes.high
         made = cls.__new__(cls)
@@ -221,11 +221,10 @@ class Standardizer:
         if self.moments is None or self.extremes is None:
             return self
         found, extremes = source.seen(weight)
-        latest = found.digest()
-        if latest == self._latest:
+        if found.same_as(self._latest):
             return self
         both = self.moments.merged(found)
-        return self._of(both, self.extremes.merged(extremes), latest, both.mean if center else self.mean)
+        return self._of(both, self.extremes.merged(extremes), found, both.mean if center else self.mean)
 
     def change_to(self, new: Standardizer) -> Change:
         """What to do to the weights behind this one, so that they go on behind ``new``.
@@ -247,7 +246,8 @@ class Standardizer:
         """JSON-able description; with :meth:`arrays` all there is."""
         if self.moments is None:
             return {}
-        return {"total": self.moments.total, "rows": self.moments.rows, "latest": self._latest}
+        latest = self._latest if isinstance(self._latest, str) else self._latest.digest()
+        return {"total": self.moments.total, "rows": self.moments.rows, "latest": latest}
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Copies of all arrays."""

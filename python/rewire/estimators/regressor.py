@@ -211,20 +211,19 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         if weight is not None and not weight.any():
             return {}
         found = moments_of(y, weight)
-        latest = found.digest()
-        if before is not None and latest == self._target_latest:
+        if before is not None and found.same_as(self._target_latest):
             return {}  # the same set again, as in a loop of warm starts
         if before is None:
             scale = np.where(found.deviation == 0, 1.0, found.deviation)
             return {
-                "target_mean_": found.mean,
+                "target_mean_": found.mean.copy(),
                 "target_scale_": scale,
                 "_target_moments": found,
-                "_target_latest": latest,
+                "_target_latest": found,
             }
         far = elsewhere(before, found)
         moments, unlike = moments_with(before, found, far, stream=stream)
-        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
+        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": found}
         fraction = _fraction(before, found, far | unlike, stream)
         scale = moments.deviation
         if 0.0 in scale.tolist():
@@ -249,12 +248,11 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
             none = np.zeros(y.shape[1])
             return {"target_mean_": none, "target_scale_": none + 1} if before is None else {}
         found = moments_of(y, weight)
-        latest = found.digest()
-        if before is not None and latest == self._target_latest:
+        if before is not None and found.same_as(self._target_latest):
             return {}
         moments = found if before is None else before.merged(found)
         scale = np.where(moments.mean > 0, moments.mean, 1.0)  # 0 is no unit
-        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
+        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": found}
         if before is None:
             return fitted | {"target_mean_": np.zeros(y.shape[1]), "target_scale_": scale}
         zeros = (before.mean == 0) & (found.mean > 0)  # alone they tell no level
