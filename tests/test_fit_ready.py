@@ -117,3 +117,33 @@ def test_a_rule_that_becomes_wrong_is_refused(late):
     t.rewiring.fields = {"adam_m": rw.parameters.Field()}
     with pytest.raises(ValueError, match="other names than the optimizer's"):
         t.fit(X, Y, epochs=1, verbose=0)
+
+
+def test_an_error_brings_back_what_there_was_before_this_call_and_not_before_an_earlier_one():
+    """Copies of attributes are kept from call to call: what has changed between two calls stays changed."""
+
+    class Breaks:
+        breaks = False
+
+        def on_epoch_end(self, state):
+            state.network.layers[0].note = "of this call"
+            state.trainer.optimizer.lr = 9.0
+            del state.network.layers[1].other
+            if self.breaks:
+                raise OSError
+
+    t = trainer_of()
+    first, last = t.network.layers
+    t.callbacks = [Breaks()]
+    for epoch in range(4):
+        first.note, last.other, t.optimizer.lr = epoch, [epoch], 0.01
+        t.fit(X, Y, epochs=1, verbose=0)
+    first.note, last.other, t.optimizer.lr, first.fresh = "before", ["a"], 0.02, {"b": 1}
+    weights = {name: a.copy() for name, a in t.network.arrays().items()}
+    t.callbacks[0].breaks = True
+    for _ in range(2):
+        with pytest.raises(OSError):
+            t.fit(X, Y, epochs=1, verbose=0)
+        assert (first.note, last.other, t.optimizer.lr, first.fresh) == ("before", ["a"], 0.02, {"b": 1})
+        for name, a in t.network.arrays().items():
+            assert a.tobytes() == weights[name].tobytes()
