@@ -1002,7 +1002,8 @@ def test_a_record_on_standard_output_is_all_there_is(model, tmp_path):
 
 def start(*arguments, **options):
     command = [sys.executable, "-m", "rewire", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, text=True, **(streams | options))
 
 
 def test_interrupt_saves_and_exits_130(tmp_path):
@@ -1044,6 +1045,46 @@ def test_training_outlives_its_reader(tmp_path):
         assert process.stderr.read() == ""
         assert process.wait(timeout=HANG_SECONDS) == 0
     assert rw.Trainer.resume(tmp_path / "m").epoch == 30
+
+
+@pytest.mark.parametrize("hung_up", [True, False], ids=["hung up", "nohup"])
+def test_training_outlives_its_terminal(tmp_path, hung_up):
+    """A terminal that is closed hangs the run up, or lets it go on; whatever is printed then goes nowhere."""
+    fcntl, termios = map(pytest.importorskip, ("fcntl", "termios"))
+    keyboard, terminal = os.openpty()
+
+    def begin():
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if hung_up else signal.SIG_IGN)
+
+    options = ["train", "--data", "digits", "--hidden", 30, "--epsilon", 5, "--save", tmp_path / "m"]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    epochs = 10**6 if hung_up else 60
+    with start(*options, "--epochs", epochs, **streams, start_new_session=True, preexec_fn=begin) as process:
+        os.close(terminal)
+        said = b""
+        while b"epoch" not in said:
+            said += os.read(keyboard, 4096)
+        os.close(keyboard)
+        assert process.wait(timeout=HANG_SECONDS) == (129 if hung_up else 0)
+    assert (rw.Trainer.resume(tmp_path / "m").epoch == epochs) is not hung_up
+
+
+def test_training_outlives_a_full_disk_of_its_output(model, tmp_path, device):
+    full = device("full.log", 7)
+    options = ["train", "--data", "digits", "--hidden", 30, "--epsilon", 5, "--epochs", 2]
+    with open(full, "w") as log, start(*options, "--save", tmp_path / "m", stdout=log) as process:
+        error = process.stderr.read()
+        assert process.wait(timeout=HANG_SECONDS) == 0
+    assert "standard output cannot be written (No space left on device); training goes on" in error
+    assert rw.Trainer.resume(tmp_path / "m").epoch == 2
+
+
+def test_names_of_files_do_not_steer_the_terminal(run, tmp_path):
+    path = tmp_path / "a\x1b[2J\nb.st"
+    code, out, _ = run(*TRAIN, "--save", path, "--json", tmp_path / "c\x1b[2J.json")
+    assert code == 0 and path.exists() and "\x1b" not in out
+    assert r"a\x1b[2J\nb.st" in out and r"c\x1b[2J.json" in out
 
 
 def test_closed_streams_are_no_drama(model, tmp_path):

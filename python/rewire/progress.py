@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
 
 from rewire._format import seconds
+from rewire._warn import warn
 
-__all__ = ["Lines", "Silent", "bar", "print_now", "progress"]
+__all__ = ["Lines", "Silent", "bar", "print_beside", "print_now", "progress"]
 
 
 def line(row: dict[str, Any], epochs: int) -> str:
@@ -27,11 +29,23 @@ def line(row: dict[str, Any], epochs: int) -> str:
 
 
 def print_now(text: str) -> None:
-    """Print a line at once. Where nobody reads any more (``| head``), training is not what should end."""
+    """Print a line at once.
+
+    Where that cannot be (nobody reads any more, as with ``| head``; the terminal is closed; the disk is full)
+    training is not what should end.
+    """
     try:
         print(text, flush=True)
     except BrokenPipeError:
         silence_stdout()
+    except OSError as error:
+        warn(f"standard output cannot be written ({error.strerror or error}); training goes on", UserWarning)
+
+
+def print_beside(text: str) -> None:
+    """Print a line to standard error; where that cannot be written there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def silence_stdout() -> None:

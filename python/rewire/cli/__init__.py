@@ -21,7 +21,7 @@ from rewire.cli._modules import import_all
 from rewire.cli._shared import UsageError
 from rewire.cli.options import build_parser
 from rewire.errors import WorkerError
-from rewire.progress import silence_stdout
+from rewire.progress import print_beside, silence_stdout
 from rewire.workers.world import abort
 
 __all__ = ["main"]
@@ -94,7 +94,7 @@ def _warnings_in_a_line(command: str) -> Iterator[None]:
     """Print warnings as errors are: for people, who have typed a command and not a line of Python."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"rewire {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print_beside(f"rewire {command}: warning: {' '.join(str(message).split())}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -106,7 +106,7 @@ def _say(command: str, words: object, code: int) -> int:
     if os.environ.get("REWIRE_DEBUG", "0") not in ("", "0"):
         traceback.print_exc()
     line = printable(" ".join(str(words).split()))
-    print(f"rewire {command}: {line}", file=sys.stderr)
+    print_beside(f"rewire {command}: {line}")
     if command == "train":
         abort(code)
     return code

@@ -26,7 +26,7 @@ from rewire.layers import Layer
 from rewire.losses import MSE, Contrast, CrossEntropy, Huber, Poisson
 from rewire.losses.base import KINDS as LOSSES
 from rewire.network import Sequential
-from rewire.progress import print_now
+from rewire.progress import print_beside, print_now
 from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_threads
 from rewire.trainer import Trainer
 
@@ -304,7 +304,7 @@ def until_signal(command: str, run: Callable[[Namespace], int], arguments: Names
         except KeyboardInterrupt:
             if not terminated.received:
                 raise
-            print(f"rewire {command}: terminated", file=sys.stderr)
+            print_beside(f"rewire {command}: terminated")
             code = INTERRUPTED
     return 128 + terminated.received if code == INTERRUPTED and terminated.received else code
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from argparse import Namespace
 from typing import Any, NoReturn
 
 from rewire import plots
+from rewire._checks import printable
 from rewire._fileio import write_json
 from rewire._signals import terminating
 from rewire.cli._shared import (
@@ -26,6 +26,7 @@ from rewire.cli._types import value_of
 from rewire.cli.options import Parser, model_options, recipe_options, set_option
 from rewire.comparison import Comparison, compare, grid
 from rewire.plots._style import kind_of, kinds
+from rewire.progress import print_beside
 
 FAILED = 1
 
@@ -47,8 +48,8 @@ def run(arguments: Namespace) -> int:
             if arguments.save
             else "; nothing kept, for want of --save"
         )
-        print(
-            f"rewire compare: {'terminated' if terminated.received else 'interrupted'}{left}", file=sys.stderr
+        print_beside(
+            f"rewire compare: {'terminated' if terminated.received else 'interrupted'}{printable(left)}"
         )
         return 128 + terminated.received if terminated.received else INTERRUPTED
     return FAILED if any("error" in row for row in found) else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from argparse import Namespace
 from typing import Any, TextIO
 
@@ -30,6 +29,7 @@ from rewire.losses import Loss, loss_names
 from rewire.losses import loss as as_loss
 from rewire.metrics import Accuracy
 from rewire.network import Sequential
+from rewire.progress import print_beside
 
 
 def run(arguments: Namespace) -> int:
@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> int:
     else:
         with write_text(arguments.out, newline="") as table:
             _write_csv(table, predictions, outputs, classes)
-    print(f"{len(outputs):,} predictions in {arguments.out}", file=sys.stderr)
+    print_beside(f"{len(outputs):,} predictions in {printable(arguments.out)}")
     return 0
 
 

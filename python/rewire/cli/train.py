@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import inspect
 import signal
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rewire import files, presets
+from rewire._checks import printable
 from rewire._fileio import write_json
 from rewire._format import percent, plural
 from rewire._format import seconds as spent
@@ -50,6 +50,7 @@ from rewire.cli.options import recipe_options
 from rewire.datasets import Dataset, hold_out
 from rewire.optim import KINDS as OPTIMIZERS
 from rewire.optim import optimizer_names
+from rewire.progress import print_beside
 from rewire.recipe import EPOCHS, Recipe
 from rewire.rewiring import Epochs
 from rewire.schedules import Cosine, Schedule, Warmup
@@ -314,9 +315,8 @@ def _blas_threads(trainer: Trainer, threads: int | None) -> Iterator[None]:
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
-        print(
-            "rewire train: without threadpoolctl --threads does not hold for dense layers: BLAS has its own",
-            file=sys.stderr,
+        print_beside(
+            "rewire train: without threadpoolctl --threads does not hold for dense layers: BLAS has its own"
         )
         yield
         return
@@ -422,25 +422,25 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
     ]
     seconds = {part: sum(each) for part, each in record["seconds"]["per_epoch"].items()}
     if parts:
-        print(f"{metric}  {'  '.join(parts)}")
-    print(
+        tell(f"{metric}  {'  '.join(parts)}")
+    tell(
         f"time      {spent(record['seconds']['total'])}: training {spent(seconds['training'])}, "
         f"rewiring {spent(seconds['rewiring'])}, evaluation {spent(seconds['evaluation'])}"
         + (f", callbacks {spent(seconds['callbacks'])}" if seconds["callbacks"] else "")
     )
     peak = record["peak_memory_bytes"]
-    print(
+    tell(
         f"memory    network {sized(record['bytes'])}"
         + (f", peak of the process {sized(peak)}" if peak else "")
     )
     if arguments.save is not None:
-        print(f"saved     {arguments.save}")
+        tell(f"saved     {printable(arguments.save)}")
     if arguments.json is not None:
-        print(f"record    {arguments.json}")
+        tell(f"record    {printable(arguments.json)}")
     if record["interrupted"]:
         where = "; nothing saved, for want of --save"
         if arguments.save is not None:
             paths = {"data": data_file(arguments.data), "y": data_file(arguments.y)}
             again = "".join(f" --{option} {path}" for option, path in paths.items() if path)
             where = f"; go on with --resume {arguments.save}{again}"
-        print(f"rewire train: interrupted after {trainer.epoch} epochs{where}", file=sys.stderr)
+        print_beside(f"rewire train: interrupted after {trainer.epoch} epochs{printable(where)}")
