@@ -376,6 +376,26 @@ def test_set_of_a_store_that_has_changed_meanwhile(monkeypatch):
         s.insert([0, 1], 0, 1.0)
 
 
+@pytest.mark.parametrize("far", [1e39, -1e300, 2.0**128])
+def test_products_refuse_what_float32_cannot_hold(far):
+    """Finite in, infinite out would be without a word; what is infinite or NaN itself goes through."""
+    s, x = WeightStore.from_dense(np.eye(4, 3), dtype="float32"), np.ones((5, 3))
+    x[2, 1] = far
+    g = np.ones((5, 4))
+    g[1, 0] = far
+    for product in (
+        lambda: s.forward(x), lambda: s.forward(x[2]), lambda: s.forward(sp.csr_array(x)),
+        lambda: s @ x.T, lambda: s @ x[2], lambda: s.matvec(x[2]), lambda: g @ s, lambda: g[1] @ s,
+        lambda: s.rmatvec(g.T), lambda: s.backward_input(g), lambda: s.gradient(x, g[:, :4]),
+        lambda: s.gradient(np.ones((5, 3)), g),
+    ):  # fmt: skip
+        with np.errstate(all="raise"), pytest.raises(ValueError, match=r"^[XxG] must fit float32, got"):
+            product()
+    x[2, 1] = np.inf
+    assert (s @ x.T)[1, 2] == (s @ x[2])[1] == np.inf
+    assert WeightStore.from_dense(np.eye(3), dtype="float64") @ [far, 0, 0] @ [1, 0, 0] == far
+
+
 @pytest.mark.parametrize("birth", [np.nan, np.inf, 1e300])
 def test_a_birth_value_that_no_weight_can_be(birth):
     s = WeightStore(n_out=3, n_in=3)

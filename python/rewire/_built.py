@@ -130,7 +130,7 @@ class Built:
         """
         refuse_sparse("array", array, "from_csr takes array.tocsr()")
         try:
-            dense = np.asarray(detached(array))
+            dense = np.asarray(detached(array, "array"))
         except ValueError:
             raise TypeError(f"array must be a matrix of numbers, got {describe(array)}") from None
         if dense.dtype.kind not in "fiub":

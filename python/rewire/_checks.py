@@ -13,6 +13,7 @@ import inspect
 import math
 import operator
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -21,9 +22,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "noted",
-    "number", "one_of_types", "options", "path", "printable", "refuse_iterables", "refuse_shadowed",
-    "refuse_sparse", "seed",
-    "text", "unknown_argument",
+    "number", "one_of_types", "options", "path", "position", "printable", "refuse_iterables",
+    "refuse_shadowed", "refuse_sparse", "seed", "text", "unknown_argument",
 ]  # fmt: skip
 
 _LONG = 256  # bits of an integer that is not printed: Python refuses it for thousands of digits
@@ -42,11 +42,27 @@ def describe(value: Any) -> str:
     return words if len(words) <= 80 else words[:77] + "..."
 
 
-def detached(value: Any) -> Any:
-    """``value`` itself, or a PyTorch tensor without its gradient, which NumPy would refuse to read."""
+def detached(value: Any, name: str = "the array") -> Any:
+    """``value`` itself, or a PyTorch tensor without its gradient, which NumPy would refuse to read.
+
+    TypeError for a masked array that hides values: NumPy would read what lies under the mask.
+    """
+    ma = sys.modules.get("numpy.ma")  # importing it takes longer than a small fit
+    if ma is not None and isinstance(value, ma.MaskedArray) and ma.is_masked(value):
+        at = np.unravel_index(int(np.argmax(ma.getmaskarray(value))), value.shape)
+        raise TypeError(
+            f"{name} must have no masked values, got one {position(at)}: "
+            "fill them (numpy.ma.filled), impute them, or leave their rows out"
+        )
     if getattr(value, "requires_grad", False) is True and hasattr(value, "detach"):
         return value.detach()
     return value
+
+
+def position(index: Iterable[Any]) -> str:
+    """Where in an array: ``in row 3, column 2``."""
+    numbers = [str(int(i)) for i in index]
+    return ", ".join(f"{of} {i}" for of, i in zip(("in row", "column", "place"), numbers, strict=False))
 
 
 @contextlib.contextmanager
@@ -293,7 +309,7 @@ def float_vector(name: str, value: Any, length: int, *, low: float | None = None
     ValueError
         For another shape, a value that is not finite, or one below ``low``; position and value are named.
     """
-    value = detached(value)
+    value = detached(value, name)
     try:
         x = np.asarray(value)
     except ValueError as error:

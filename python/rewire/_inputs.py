@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import describe, detached, refuse_iterables
+from rewire._checks import describe, detached, position, refuse_iterables
 from rewire._moments import (
     EPS,
     HIGHEST,
@@ -437,10 +437,21 @@ def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
                 return True
 
         at = next(i for i in np.ndindex(a.shape) if beyond(a[i]))
-        where = " , column ".join(map(str, at)).replace(" ,", ",")
-        raise ValueError(f"{name} must be finite in float64, got a larger number in row {where}") from None
+        raise ValueError(f"{name} must be finite in float64, got a larger number {position(at)}") from None
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must hold real numbers, got dtype object: {error}") from None
+
+        def strange(value: Any) -> bool:
+            try:
+                float(value)
+            except OverflowError:
+                return False
+            except (TypeError, ValueError):
+                return True
+            return False
+
+        at = next((i for i in np.ndindex(a.shape) if strange(a[i])), ())
+        where = f" {position(at)}" if at else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype object: {error}{where}") from None
 
 
 def _from_array(x: Any, name: str) -> DenseSource:
@@ -450,7 +461,7 @@ def _from_array(x: Any, name: str) -> DenseSource:
     if is_lazy(x):
         say_whole(x, name)
     try:
-        a = np.asarray(detached(x))
+        a = np.asarray(detached(x, name))
     except ValueError as error:
         raise TypeError(f"{name} must be a 2-D array of real numbers: {error}") from None
     if a.dtype == object:

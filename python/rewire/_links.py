@@ -180,7 +180,7 @@ def fitting(name: str, values: ArrayLike, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _real_numbers(name: str, values: ArrayLike) -> NDArray[Any]:
     """An array of real numbers, of whatever dtype; TypeError says what came instead."""
     try:
-        x = np.asarray(detached(values))
+        x = np.asarray(detached(values, name))
     except ValueError:
         raise TypeError(f"{name} must be numbers, got {describe(values)}") from None
     if x.dtype == object and all(isinstance(v, Real) and not isinstance(v, bool) for v in x.flat):

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from rewire import _core
 from rewire._checks import describe, detached, refuse_sparse
 from rewire._core import Store, Tiles
-from rewire._inputs import PACKED, as_source
+from rewire._inputs import PACKED, CsrSource, as_source
+from rewire._links import fitting
 from rewire._no_array import NoArray, refuse
 from rewire.threads import resolve, settings
 
@@ -38,21 +39,23 @@ def _is_sparse(x: Any) -> bool:
     return hasattr(x, "tocsr") and hasattr(x, "shape")
 
 
-def _numbers(name: str, x: ArrayLike) -> NDArray[Any]:
-    """An array of real numbers."""
+def _numbers(name: str, x: ArrayLike, dtype: str) -> NDArray[Any]:
+    """An array of real numbers, those that are finite in the store's dtype too."""
     refuse_sparse(name, x, f"{name}.toarray() is dense")
     try:
-        found = np.asarray(detached(x))
+        found = np.asarray(detached(x, name))
     except ValueError:
         raise TypeError(f"{name} must be an array of numbers, got {describe(x)}") from None
     if found.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got {describe(found)}")
+    if found.dtype.kind == "f" and found.dtype.itemsize > np.dtype(dtype).itemsize:
+        return fitting(name, found, np.dtype(dtype))
     return found
 
 
-def _samples(name: str, x: ArrayLike, width: int) -> NDArray[Any]:
+def _samples(name: str, x: ArrayLike, width: int, dtype: str) -> NDArray[Any]:
     """Real numbers, samples in rows or one sample alone."""
-    found = _numbers(name, x)
+    found = _numbers(name, x, dtype)
     if found.ndim not in (1, 2) or found.shape[-1] != width:
         raise ValueError(f"{name} must have shape (samples, {width}) or ({width},), got shape {found.shape}")
     return found
@@ -72,7 +75,8 @@ class Products(NoArray):
         Parameters
         ----------
         X : array_like or SciPy sparse matrix, shape (samples, n_in) or (n_in,)
-            Real numbers of any dtype, order and strides. What is not connected is not looked at, be it NaN.
+            Real numbers of any dtype, order and strides. What is not connected is not looked at, be it NaN;
+            but finite numbers that the store's dtype cannot hold are refused.
         threads : int, optional
             See :func:`rewire.get_num_threads`. The bits do not depend on it.
 
@@ -87,10 +91,12 @@ class Products(NoArray):
         """
         core = self._core
         if not _is_sparse(X):
-            return self._times(_samples("X", X, core.n_in), False, threads)
+            return self._times(_samples("X", X, core.n_in, core.dtype), False, threads)
         if getattr(X, "shape", None) == (0, core.n_in):
             return np.empty((0, core.n_out), core.dtype)
         source = as_source(X, core.n_in)
+        assert isinstance(source, CsrSource)
+        fitting("X", source.values, np.dtype(core.dtype))
         tiles = _tiles(core.n_in, source.n_samples, core.dtype)
         n = threads_for(threads, core.nnz * source.n_samples)
         source.pack(tiles, np.arange(source.n_samples), None, None, n)
@@ -115,7 +121,7 @@ class Products(NoArray):
         TypeError, ValueError
             As in :meth:`forward`, and for sparse matrices.
         """
-        return self._times(_samples("G", G, self._core.n_out), True, threads)
+        return self._times(_samples("G", G, self._core.n_out, self._core.dtype), True, threads)
 
     def gradient(self, X: ArrayLike, G: ArrayLike, *, threads: int | None = None) -> NDArray[Any]:
         """``G.T @ X`` at the connections: sums over samples of output times input, where there is a weight.
@@ -142,7 +148,10 @@ class Products(NoArray):
             While another thread edits the store. Any number of threads may ask for gradients and products.
         """
         core = self._core
-        x, g = np.atleast_2d(_samples("X", X, core.n_in)), np.atleast_2d(_samples("G", G, core.n_out))
+        x, g = (
+            np.atleast_2d(_samples("X", X, core.n_in, core.dtype)),
+            np.atleast_2d(_samples("G", G, core.n_out, core.dtype)),
+        )
         if len(x) != len(g):
             raise ValueError(f"X and G must have the same number of samples, got {len(x)} and {len(g)}")
         if len(x) == 0:
@@ -186,12 +195,12 @@ class Products(NoArray):
             return found
         if isinstance(x, NoArray) or _is_sparse(x):
             refuse(self, "product")
-        return self._times(_samples("x", x, self._core.n_out), True, None)
+        return self._times(_samples("x", x, self._core.n_out, self._core.dtype), True, None)
 
     def _matmul(self, x: Any, width: int, back: bool) -> NDArray[Any]:
         if isinstance(x, NoArray) or _is_sparse(x):
             refuse(self, "product")
-        found = _numbers("x", x)
+        found = _numbers("x", x, self._core.dtype)
         if found.ndim not in (1, 2) or found.shape[0] != width:
             raise ValueError(f"x must have shape ({width},) or ({width}, k), got shape {found.shape}")
         tile = _core.tile_size(found.shape[1], self._core.dtype) if found.ndim == 2 else 0

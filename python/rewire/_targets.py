@@ -116,7 +116,7 @@ def real_array(y: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} must hold real numbers, got None")
     refuse_iterables(name, y, "(samples,)")
     try:
-        a = np.asarray(detached(y))
+        a = np.asarray(detached(y, name))
     except ValueError as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if a.dtype == object:

@@ -193,7 +193,7 @@ class Correlated(Connectivity):
             )
         try:
             with quiet():
-                x = np.asarray(detached(X), np.float64)
+                x = np.asarray(detached(X, "X"), np.float64)
         except (TypeError, ValueError, OverflowError):
             raise TypeError(f"X must be an array of real numbers, got {describe(X)}") from None
         if x.ndim != 2:

@@ -209,7 +209,7 @@ class Predictor:
             alone = False
         if not alone:
             return X, False
-        x = X if hasattr(X, "tocsr") else np.asarray(detached(X))
+        x = X if hasattr(X, "tocsr") else np.asarray(detached(X, "X"))
         if x.shape != (self.n_in,) and x.dtype.kind in "fiub":  # all else is refused as rows are
             raise ValueError(f"X must have {self.n_in} features, got shape {x.shape}")
         return x.reshape(1, -1), True

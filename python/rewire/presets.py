@@ -286,6 +286,6 @@ def _connectivity(what: str | dict[str, Any] | Connectivity, X: Any) -> Connecti
     named = what.get("name") if isinstance(what, dict) else what
     if named != Correlated.name or X is None:
         return as_connectivity(what)
-    X = X if hasattr(X, "toarray") else np.asarray(detached(X))
+    X = X if hasattr(X, "toarray") else np.asarray(detached(X, "X"))
     some = X[:: max(1, -(-X.shape[0] // SAMPLES))]
     return as_connectivity(what, some.toarray() if hasattr(some, "toarray") else some)

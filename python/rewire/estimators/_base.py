@@ -623,7 +623,7 @@ class BaseSparseMLP(Fitted):
             return validate_data(
                 self,
                 _parameters.features(X),
-                _checks.detached(y),
+                _checks.detached(y, "y"),
                 reset=reset,
                 accept_sparse="csr",
                 dtype="numeric",

@@ -47,7 +47,7 @@ def features(X: Any) -> Any:
         raise ValueError(f"X must have at most {_checks.MAX_NEURONS} features, got shape {shape}")
     if is_lazy(X):
         say_whole(X, "X")
-    return _checks.detached(X)
+    return _checks.detached(X, "X")
 
 
 @contextlib.contextmanager
@@ -293,7 +293,7 @@ def score_weight(value: Any) -> Any:
 def _numbers(value: Any) -> Any:
     """Objects that are real numbers, such as decimals and large integers, as float64; the rest as it is."""
     try:
-        found = np.asarray(_checks.detached(value))
+        found = np.asarray(_checks.detached(value, "sample_weight"))
     except ValueError:
         return value  # a ragged list, which whoever checks refuses by name
     if found.dtype != object or any(item is None for item in found.flat):

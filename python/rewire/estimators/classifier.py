@@ -427,13 +427,16 @@ def _labels(name: str, labels: Any) -> Any:
     if (type(labels) is np.ndarray and labels.dtype != object) or issparse(labels):
         return labels
     try:
-        values = np.asarray(detached(labels))
+        values = np.asarray(detached(labels, name))
     except ValueError:
         return labels  # ragged, which scikit-learn refuses
-    if values.dtype != object or values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] != 1):
+    if values.dtype != object or values.ndim not in (1, 2):
         return labels
     items = values.ravel().tolist()
     kinds = [_kind(item) for item in items]
+    if values.ndim == 2 and values.shape[1] != 1:
+        # Indicators in a table with columns for missing values, of which scikit-learn's scores know nothing.
+        return np.array(items).reshape(values.shape) if {*kinds} <= {Real, bool} else labels
     other = next((row for row, kind in enumerate(kinds) if kind != kinds[0]), None)
     must = f"{name} must hold classes of one kind, text or numbers"
     if other is not None:

@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
-from rewire._checks import describe
+from rewire._checks import describe, detached
 from rewire._moments import Moments, levels, near_one, quiet, shifted
 from rewire._targets import refuse_where
 from rewire.estimators import _parameters
@@ -140,7 +140,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         float
             At most 1. Not defined (NaN, and scikit-learn warns) for a single sample.
         """
-        found = self.predict(X)
+        found, y = self.predict(X), detached(y, "y")
         with _parameters.named_integers(y=y):
             try:
                 truth = np.asarray(y, np.float64)
@@ -165,6 +165,8 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         flat = y.ndim == 1
+        if y.dtype.kind in "mM":  # a missing date would be a number like any other
+            raise TypeError(f"y must hold real numbers, got dtype {y.dtype}")
         given = y.reshape(len(y), -1)
         y = given.astype(np.float64)
         top = np.abs(y).max(axis=0)

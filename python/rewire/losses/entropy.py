@@ -58,7 +58,7 @@ class CrossEntropy(Loss):
                     "sklearn.utils.class_weight.compute_sample_weight(class_weight, y), or of "
                     "compute_class_weight the numbers here"
                 )
-            found = np.asarray(_checks.detached(class_weight))
+            found = np.asarray(_checks.detached(class_weight, "class_weight"))
             size = len(found) if found.ndim == 1 else 0
             weights = _checks.float_vector("class_weight", class_weight, size, low=0.0).copy()
             if not weights.any():

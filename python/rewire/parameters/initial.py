@@ -110,7 +110,7 @@ def links_of(weights: NDArray[Any], *, threshold: float | None, density: float |
         If it does not hold finite real numbers; for both, a threshold and a density.
     """
     try:
-        w = np.asarray(detached(weights))
+        w = np.asarray(detached(weights, "weights"))
     except ValueError:
         raise TypeError(f"weights must be a 2-D array of real numbers, got {describe(weights)}") from None
     if w.dtype.kind not in "fiub":

@@ -93,7 +93,7 @@ class _Rows:
         self._name = name
         self.kind = f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}"
         self._place = None
-        x = detached(x)
+        x = detached(x, name)
         if hasattr(x, "tocsr"):
             x = x.tocsr()  # of all sparse kinds, not all have slices
         elif x is not None and not is_lazy(x):
@@ -111,7 +111,7 @@ class _Rows:
             found = self._x[a:b]
             if not hasattr(found, "tocsr"):
                 # A class of somebody's may fill the same array with each slice.
-                found = np.array(detached(found), copy=True if self._lazy else None)
+                found = np.array(detached(found, self._name), copy=True if self._lazy else None)
             if found.ndim and found.shape[0] != b - a:
                 raise ValueError(
                     f"{self._name}[{a}:{b}] must have {b - a} rows, got {found.shape[0]}: {self.kind} has "
