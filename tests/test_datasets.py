@@ -482,7 +482,7 @@ def test_npz_of_a_scipy_matrix(tmp_path):
         ({"indptr": [0, 1, 1, 3, 9]}, "does not hold a valid SciPy sparse matrix"),
         ({"shape": [5, 3]}, "does not hold a valid SciPy sparse matrix"),
         ({"shape": [4.5, 3]}, "does not hold a valid SciPy sparse matrix"),
-        ({"data": [1.0, np.nan, 3.0]}, "X holds NaN or infinity, first in sample 2"),
+        ({"data": [1.0, np.nan, 3.0]}, "X holds NaN or infinity, first in sample 2, column 2"),
         ({"data": [1j, 2j, 3j]}, "X must hold numbers, got dtype complex128"),
         (
             {"shape": [4, 0], "data": [], "indices": np.zeros(0, int), "indptr": [0] * 5},
@@ -519,7 +519,7 @@ class Trap:
         ({"X": np.zeros((4, 3), complex)}, "must hold numbers, got dtype complex128"),
         (
             {"X": np.array([[1, 2, 3], [1, 2, 3], [1, np.nan, 3], [1, 2, 3]])},
-            "NaN or infinity, first in sample 2",
+            "NaN or infinity, first in sample 2, column 1",
         ),
         ({"X": np.zeros((5, 3))}, "X has 5 samples, y has 4"),
         ({"y_test": np.array([3])}, "X_test has 2 samples, y_test has 1"),
@@ -529,7 +529,7 @@ class Trap:
         ({"y": np.array(3)}, r"got shape \(\)"),
         ({"y": np.array([3, 3, 3, 3])}, "one class only"),
         ({"y_test": np.array([3, 4])}, "the class 4, which y has not"),
-        ({"y": np.array([0.1, 0.2, np.inf, 0.3])}, "y holds NaN or infinity"),
+        ({"y": np.array([0.1, 0.2, np.inf, 0.3])}, "y holds NaN or infinity, first in sample 2"),
         ({"y": np.array([0.1, 0.2, 0.2, 0.3])}, "y is float64"),
         ({"X": np.array([[Trap()]], dtype=object)}, "Object arrays cannot be loaded"),
         ({"y": np.array([Trap()] * 4, dtype=object)}, "y has dtype object, .*Object arrays cannot"),

@@ -199,7 +199,7 @@ def test_hdf5_that_is_not_this_files_bytes_is_read(tmp_path, monkeypatch):
     ("a,b\n\n", "holds no row of numbers"),
     ("a,b,y\n", "holds no row of numbers"),
     ("", "holds no row of numbers"),
-    ("1,nan,x\n2,3,y\n", "X holds NaN or infinity, first in sample 0"),
+    ("1,nan,x\n2,3,y\n", "X holds NaN or infinity, first in sample 0, column 1"),
     (b"\xff\xfe1,2\n", "is no text in UTF-8"),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:loadtxt")

@@ -251,6 +251,11 @@ def _csr(path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]]) -> Any:
     return found
 
 
+def _unfinite(path: Any, name: str, *at: Any) -> FileError:
+    """What to raise for NaN or infinity at this place."""
+    return FileError(path, f"{name} holds NaN or infinity, first in sample {', column '.join(map(str, at))}")
+
+
 def _features(path: Any, name: str, array: Any) -> tuple[Any, tuple[int, ...]]:
     if array.dtype.kind not in "buif":
         raise FileError(path, f"{name} must hold numbers, got dtype {array.dtype}")
@@ -258,14 +263,14 @@ def _features(path: Any, name: str, array: Any) -> tuple[Any, tuple[int, ...]]:
         raise FileError(path, f"{name} must have shape (n, n_features) without a zero, got {array.shape}")
     if hasattr(array, "tocsr"):
         if not np.isfinite(array.data).all():
-            row = int(np.searchsorted(array.indptr, np.argmin(np.isfinite(array.data)), side="right")) - 1
-            raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")
+            at = int(np.argmin(np.isfinite(array.data)))
+            row = int(np.searchsorted(array.indptr, at, side="right")) - 1
+            raise _unfinite(path, name, row, array.indices[at])
         return array, array.shape[1:]
     if is_large(array.reshape(len(array), -1)):  # looked at when it is read, in pieces
         return array.reshape(len(array), -1), array.shape[1:]
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0, 0])
-        raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")
+        raise _unfinite(path, name, *np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0])
     return np.ascontiguousarray(array.reshape(len(array), -1)), array.shape[1:]
 
 
@@ -304,7 +309,7 @@ def _plain_targets(path: Any, name: str, y: NDArray[Any], read: str) -> NDArray[
             f"(n, n_labels), got shape {y.shape} of {y.dtype}",
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise FileError(path, f"{name} holds NaN or infinity")
+        raise _unfinite(path, name, *np.argwhere(~np.isfinite(y))[0])
     if y.dtype.kind != "f" and y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
     if y.dtype.kind == "S":
