@@ -87,6 +87,21 @@ def test_objects_that_are_no_numbers_are_named(missing):
         trainer().network.predict(a)
 
 
+def test_labels_that_are_objects_are_labels():
+    """As of a column of integers in which a value might have been missing; one that is, is named."""
+    histories = []
+    for labels in (Y, Y.astype(object), np.array([np.int8(label) for label in Y], object)):
+        rows = trainer().fit(X, labels, verbose=0)
+        histories.append(rows["loss"])
+    assert histories[0] == histories[1] == histories[2]
+    trainer().evaluate(X, (Y > 0).astype(object))
+    for nothing in (None, np.nan):
+        labels = Y.astype(object)
+        labels[ROW] = nothing
+        with pytest.raises(ValueError, match=f"^y must be finite, got nan in row {ROW}$"):
+            trainer().fit(X, labels, verbose=0)
+
+
 @pytest.mark.parametrize("unit", ["M8[s]", "m8[s]"])
 def test_dates_are_no_targets(unit):
     y = np.arange(len(X)).astype(unit)

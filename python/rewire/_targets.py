@@ -7,6 +7,7 @@ dense for a loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,10 @@ def real_array(y: Any, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if a.dtype == object:
+        integers = all(isinstance(item, (Integral, np.bool_)) for item in a.flat)
         a = numbers_of(a, name)
+        if integers and is_whole(a):  # labels, say
+            a = a.astype(np.int64)
     if a.dtype.kind == "f" and a.dtype.itemsize > 8:
         with quiet():
             a = a.astype(np.float64)
@@ -158,6 +162,7 @@ def target_values(y: Any, n_out: int, name: str) -> Targets:
 def class_labels(a: NDArray[Any], n_out: int, name: str) -> Targets:
     """Integers in [0, n_out)."""
     if a.dtype.kind == "f":
+        refuse_where(~np.isfinite(a), a, name, "be finite")
         raise TypeError(
             f"{name} must hold integer class labels or rows of probabilities, got {a.dtype}: give "
             f"{name}.astype(int) where numbers are whole (estimators take them as they are)"
