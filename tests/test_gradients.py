@@ -249,11 +249,36 @@ def test_dropout_before_and_in_the_pass_of_the_layer_before():
     assert np.array_equal(once[1], apart[1]) and (once[1] == 0).mean() > 0.3  # it is dropped before
 
 
+ACTIVATIONS = [*{kind.name: kind for kind in HIDDEN}, rw.AllReLU(0.6), rw.LeakyReLU(0.2)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_dropout_writes_over_what_nobody_reads_again(kind, activation):
+    class Apart(rw.Dropout):
+        def forward(self, x, p):
+            p.onward = None
+            return super().forward(x, p)
+
+    def trained(dropout):
+        layers = [LAYERS[kind](7, 40, activation), dropout(0.4), LAYERS[kind](40, 3, "softmax")]
+        trainer = rw.Trainer(rw.Sequential(layers, seed=3), loss="cross_entropy", rewiring=None)
+        trainer.fit(X, y, epochs=2, batch_size=70, verbose=0)  # 70: a tile ends in the middle
+        return trainer.network.get_vector(), trainer._workspace.nbytes
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(140, 7)).astype("f4"), rng.integers(0, 3, 140)
+    over, apart = trained(rw.Dropout), trained(Apart)
+    assert np.array_equal(over[0], apart[0])
+    assert apart[1] - over[1] == (0 if activation in ("tanh", "sigmoid") else 4 * 40 * 128)
+
+
 class Doubles(Row):
     """Runs its layers backward by itself, and doubles the gradient between dropout and what is before it."""
 
     def backward(self, dy, x, p, need_dx):
         (flow,) = p.saved(self)
+        self.outputs = flow[1].unpack().copy()
         for layer, inputs in zip(self.layers[::-1], flow[-2::-1], strict=True):
             dy = layer.backward(dy, inputs, p, True)
             if isinstance(layer, rw.Dropout):
@@ -263,11 +288,12 @@ class Doubles(Row):
 
 
 def test_a_composite_that_runs_its_layers_itself_gets_a_gradient_that_is_dropped():
-    row = Doubles([rw.Sparse(5, 40, density=0.5, activation="tanh"), rw.Dropout(0.5)])
+    row = Doubles([rw.Sparse(5, 40, density=0.5, activation="linear"), rw.Dropout(0.5)])
     net = rw.Sequential([rw.Sparse(4, 5, density=0.9), row, rw.Sparse(40, 3, activation="softmax")])
     trainer = rw.Trainer(net, loss="cross_entropy", rewiring=None)
     trainer.fit(np.ones((16, 4), "f4"), np.arange(16) % 3, epochs=1, batch_size=16, verbose=0)
     assert row.seen.shape == (16, 40) and 0.4 < np.mean(row.seen == 0) < 0.6
+    assert row.outputs.all()  # they are not
 
 
 @pytest.mark.parametrize("where", ["a layer", "its class", "the dropout"])

@@ -222,6 +222,20 @@ MUTANTS = [
         "test_gradients.py::test_a_composite_that_runs_its_layers_itself_gets_a_gradient_that_is_dropped",
     ),
     Mutant(
+        "dropout-writes-over-what-a-derivative-is-taken-of",
+        "layers/dropout.py",
+        "and (before.bound.needs_z or before.bound.code in _BY_SIGN)",
+        "",
+        "test_gradients.py::test_dropout_writes_over_what_nobody_reads_again[sparse-tanh]",
+    ),
+    Mutant(
+        "dropout-writes-over-what-a-composite-may-look-at",
+        "layers/row.py",
+        "None if before is None or shown else (layer, before)",
+        "None if before is None else (layer, before)",
+        "test_gradients.py::test_a_composite_that_runs_its_layers_itself_gets_a_gradient_that_is_dropped",
+    ),
+    Mutant(
         "a-look-ahead-counts-in-buffers",
         "layers/passing.py",
         "return self.training and not self.probing",

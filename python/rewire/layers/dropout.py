@@ -35,6 +35,9 @@ class Dropout(Elementwise):
     The backward pass computes the mask again instead of keeping it. The mask depends on the sample's place
     in the batch, not on threads. Srivastava et al., JMLR 15 (2014).
 
+    Behind a `Sparse` or `Dense` layer it writes over what that layer gave, unless the derivative there wants
+    to know more of it than its sign.
+
     A value has 16 random bits, so both use the multiple of 2**-16 nearest to p, but at most 1 - 2**-16: the
     mean of a value is kept for every p. Below 2**-17 nothing is dropped.
     """
@@ -47,7 +50,7 @@ class Dropout(Elementwise):
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if not p.training or self.p == 0.0:
             return x
-        y = p.ws.tiles((self.index, "y"), self.n_out)
+        y = x if self._may_write_over_input(p) else p.ws.tiles((self.index, "y"), self.n_out)
         _core.dropout(x, y, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
         return y
 
@@ -60,21 +63,40 @@ class Dropout(Elementwise):
                 p.drop(dy, drop)
         return dy if need_dx else None
 
-    def _is_left(self, p: Pass) -> bool:
-        """Whether the layer before drops the gradient, which goes over it anyway, and nobody looks at it."""
+    def _before(self, p: Pass) -> WeightLayer | None:
+        """The layer before, if it is one of weights, and both go back as this module knows it."""
         if p.onward is None or p.onward[0] is not self:
-            return False
+            return None
         before = p.onward[1]
+        if not isinstance(before, WeightLayer):
+            return None
         # What somebody has put in the place of a method, in an object, is no method of its class.
-        return (
-            isinstance(before, WeightLayer)
-            and getattr(self.backward, "__func__", None) is _BACKWARD
+        known = (
+            getattr(self.backward, "__func__", None) is _BACKWARD
             and getattr(before.backward, "__func__", None) in _LEFT_TO
             and getattr(before._derive, "__func__", None) is _DERIVE
         )
+        return before if known else None
+
+    def _is_left(self, p: Pass) -> bool:
+        """Whether the layer before drops the gradient, which goes over it anyway, and nobody looks at it."""
+        return self._before(p) is not None
+
+    def _may_write_over_input(self, p: Pass) -> bool:
+        """Whether the layer before, which made the input, does not read it again, or only its sign.
+
+        A value that is kept has the sign it had, and one that is dropped has no gradient.
+        """
+        before = self._before(p)
+        return (
+            before is not None
+            and getattr(before.forward, "__func__", None) in _GIVEN_BY
+            and getattr(before._output, "__func__", None) is _OUTPUT
+            and (before.bound.needs_z or before.bound.code in _BY_SIGN)
+        )
 
     def kept_values(self, *, linear: bool) -> int:
-        return self.n_out if self.p > 0.0 else 0
+        return 0  # at least: it writes over what a layer of weights gave
 
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
         return identity(self.n_in)
@@ -85,3 +107,5 @@ class Dropout(Elementwise):
 
 # As they are here, also where somebody puts others in their place in a class later.
 _BACKWARD, _LEFT_TO, _DERIVE = Dropout.backward, (Sparse.backward, Dense.backward), WeightLayer._derive
+_GIVEN_BY, _OUTPUT = (Sparse.forward, Dense.forward), WeightLayer._output
+_BY_SIGN = frozenset({"linear", "relu", "leaky", "thresholded"})

@@ -304,8 +304,9 @@ class Pass:
     layer : Layer or None
         The one that runs, as far as layers in a row and branches say so.
     onward : (Layer, Layer) or None
-        The one that runs backward, and the one that gets its gradient as it is: where layers in a row are
-        run by rewire itself. Whoever runs them on his own may look at what is handed on, and change it.
+        The one that runs, and the one before it in a row: forward it has given what the first one gets, and
+        nobody else has it; backward it gets the first one's gradient as it is. Where layers in a row are run
+        by rewire itself: whoever runs them on his own may look at what is handed on, and change it.
     to_drop : Drop or None
         What the layer that gets the gradient next has to put it through, with what it does itself.
     """

@@ -77,19 +77,24 @@ def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
     return width
 
 
-def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
+def forward_through(
+    layers: Sequence[Layer], x: _core.Tiles, p: Pass, *, shown: bool = False
+) -> list[_core.Tiles]:
     """Inputs of every layer, and the outputs of the last one at the end.
 
-    Unless training, inner results share their memory and only the last one is valid.
+    Unless training, inner results share their memory and only the last one is valid. In training, dropout may
+    write over what it takes; not if they are ``shown``, to somebody who goes back by himself.
     """
-    flow, outer = [x], p.layer
+    flow, outer, before = [x], p.layer, None
     for layer in layers:
         p.layer = layer
+        p.onward = None if before is None or shown else (layer, before)
         x = layer.forward(x, p)
         if not isinstance(x, _core.Tiles) or x.n != layer.n_out:
             given_tiles(layer, "forward", x, layer.n_out)
         flow.append(x)
-    p.layer = outer
+        before = layer
+    p.layer, p.onward = outer, None
     return flow
 
 
@@ -168,7 +173,8 @@ class Row(Composite):
         self._first_learning = first_learning(self.layers)
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        flow = forward_through(self.layers, x, p)
+        shown = getattr(self.backward, "__func__", None) is not _BACKWARD
+        flow = forward_through(self.layers, x, p, shown=shown)
         p.save(self, flow)
         return flow[-1]
 
@@ -188,3 +194,6 @@ class Row(Composite):
 
     def live_inputs(self, outputs: Mask) -> Mask:
         return live_backward(self.layers, outputs)[0]
+
+
+_BACKWARD = Row.backward  # as it is here, also where somebody puts another in its place in the class later
