@@ -63,19 +63,20 @@ class Dropout(Elementwise):
                 p.drop(dy, drop)
         return dy if need_dx else None
 
-    def _before(self, p: Pass) -> WeightLayer | None:
-        """The layer before, if it is one of weights, and both go back as this module knows it."""
+    def _before(self, p: Pass) -> Any:
+        """The layer before, if it is one of weights, and both go back as this module knows it; else None."""
         if p.onward is None or p.onward[0] is not self:
             return None
-        before = p.onward[1]
-        if not isinstance(before, WeightLayer):
-            return None
-        # What somebody has put in the place of a method, in an object, is no method of its class.
-        known = (
-            getattr(self.backward, "__func__", None) is _BACKWARD
-            and getattr(before.backward, "__func__", None) in _LEFT_TO
-            and getattr(before._derive, "__func__", None) is _DERIVE
-        )
+        itself: Any = self
+        before: Any = p.onward[1]
+        try:
+            known = (
+                itself.backward.__func__ is _BACKWARD
+                and before.backward.__func__ in _LEFT_TO
+                and before._derive.__func__ is _DERIVE
+            )
+        except AttributeError:  # what somebody has put in the place of a method, in an object, is none
+            known = False
         return before if known else None
 
     def _is_left(self, p: Pass) -> bool:
@@ -88,12 +89,13 @@ class Dropout(Elementwise):
         A value that is kept has the sign it had, and one that is dropped has no gradient.
         """
         before = self._before(p)
-        return (
-            before is not None
-            and getattr(before.forward, "__func__", None) in _GIVEN_BY
-            and getattr(before._output, "__func__", None) is _OUTPUT
-            and (before.bound.needs_z or before.bound.code in _BY_SIGN)
-        )
+        if before is None:
+            return False
+        try:
+            known = before.forward.__func__ in _GIVEN_BY and before._output.__func__ is _OUTPUT
+        except AttributeError:
+            known = False
+        return known and bool(before.bound.needs_z or before.bound.code in _BY_SIGN)
 
     def kept_values(self, *, linear: bool) -> int:
         return 0  # at least: it writes over what a layer of weights gave
