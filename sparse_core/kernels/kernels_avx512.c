@@ -22,7 +22,7 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
 #include "kernels/kernels_body.h"
 
 #define RW_VEC f32x8
-#define RW_BY_ROWS_OF_16
+#define RW_BY_ROWS_OF_16 16 /* samples a register holds */
 #define RW_LANES 8
 #define RW_REGS 1
 #include "kernels/kernels_body.h"
@@ -74,6 +74,7 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
 #define RW_T double
 
 #define RW_VEC f64x8
+#define RW_BY_ROWS_OF_16 8
 #define RW_LANES 8
 #define RW_REGS 32
 #define RW_HALF f64x4

@@ -4,16 +4,27 @@
  * on adding up lanes. So the rows of a group are the lanes, and each sample has a register of products. These
  * are added in halves, as the lanes are, and as they come, so that few are held at a time: the same bits. */
 
-/* Rows of a group of which each sample's values are `out`, and the samples of a source. */
+/* Samples that a register holds where they are the lanes: more than the lanes here in most sets. */
+#ifdef RW_BY_ROWS_OF_16
+#define RW_SAMPLE_LANES RW_BY_ROWS_OF_16
+#else
+#define RW_SAMPLE_LANES 16
+#endif
+
+/* Rows of a group of which each sample's values are `out`, and the samples of a source. Where a register
+ * would not hold all of them, a lane would have two, `apart`; else that is 0. */
 typedef struct {
     const RW_VEC *out;
     const RW_T *x;
+    int apart;
 } RW_V(terms);
 
 RW_INLINE RW_VEC RW_V(products_1)(RW_V(terms) of, const int samples, const int sample)
 {
     (void)samples;
-    return RW_V(fma)(RW_V(set1)(of.x[sample]), of.out[sample], RW_V(zero)());
+    RW_VEC sum = RW_V(fma)(RW_V(set1)(of.x[sample]), of.out[sample], RW_V(zero)());
+    const int next = sample + of.apart;
+    return of.apart ? RW_V(fma)(RW_V(set1)(of.x[next]), of.out[next], sum) : sum;
 }
 
 /* The sum over n samples, which begin with `sample` and are samples / n apart. */
@@ -27,6 +38,18 @@ RW_PRODUCTS_OF(2, 1)
 RW_PRODUCTS_OF(4, 2)
 RW_PRODUCTS_OF(8, 4)
 RW_PRODUCTS_OF(16, 8)
+
+/* The gradients of a slot of RW_LANES rows. */
+RW_INLINE RW_VEC RW_V(slot_gradient)(const RW_VEC *out, const RW_T *x, const int samples)
+{
+    RW_V(terms) of = { out, x, samples > RW_SAMPLE_LANES ? RW_SAMPLE_LANES : 0 };
+    const int lanes = samples - of.apart;
+    return lanes == 1   ? RW_V(products_1)(of, 1, 0)
+           : lanes == 2 ? RW_V(products_2)(of, 2, 0)
+           : lanes == 4 ? RW_V(products_4)(of, 4, 0)
+           : lanes == 8 ? RW_V(products_8)(of, 8, 0)
+                        : RW_V(products_16)(of, 16, 0);
+}
 
 /* The rows of a group sample by sample, RW_LANES values each. */
 RW_INLINE void RW_V(turn_rows)(const RW_T *dy, RW_T *to, const int samples)
@@ -70,12 +93,7 @@ RW_INLINE void RW_V(dw_turned)(const rw_rows *w, int32_t g0, int32_t g1, const r
         for (int b = 0; b < samples; b++)
             out[b] = RW_V(load)(turned + b * RW_LANES);
         for (; k < len && source[k] < end; k++) {
-            RW_V(terms) of = { out, x + (size_t)source[k] * (size_t)samples };
-            RW_VEC sum = samples == 1   ? RW_V(products_1)(of, 1, 0)
-                         : samples == 2 ? RW_V(products_2)(of, 2, 0)
-                         : samples == 4 ? RW_V(products_4)(of, 4, 0)
-                         : samples == 8 ? RW_V(products_8)(of, 8, 0)
-                                        : RW_V(products_16)(of, 16, 0);
+            RW_VEC sum = RW_V(slot_gradient)(out, x + (size_t)source[k] * (size_t)samples, samples);
             RW_T *sums = to + (size_t)k * RW_LANES;
             RW_V(store)(sums, add ? RW_V(add)(RW_V(load)(sums), sum) : sum);
         }
@@ -120,5 +138,6 @@ RW_KERNEL void RW_V(dw_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const 
 }
 
 #undef RW_PRODUCTS_OF
+#undef RW_SAMPLE_LANES
 #undef RW_DW_BY_ROWS_OF
 #undef RW_MOST_BY_ROWS
