@@ -300,6 +300,10 @@ typedef struct {
      * of one tile of 1 or 2 samples: the same bits. NULL where it would not pay. */
     void (*small_batch_sgd)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
                     const rw_update *u, void *weight, void *m);
+    /* The same for groups of 4 rows or more, at most widest_group. */
+    void (*sgd_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                        const rw_update *u, void *weight, void *m);
+    int32_t widest_group;
 
     /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
     void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);

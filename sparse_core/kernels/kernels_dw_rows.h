@@ -137,7 +137,77 @@ RW_KERNEL void RW_V(dw_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const 
     }
 }
 
+/* --- dW and a step of SGD in one go ------------------------------------------- */
+
+/* Of one or two samples a gradient is one or two products, so what counts is that gradients need not be
+ * written and read again. Every slot sees the operations of dw and update in their order: the same bits. The
+ * flags are constants for the usual optimizer. */
+RW_INLINE void RW_V(sgd_turned)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                                const rw_update *u, RW_T *weight, RW_T *m, const int samples,
+                                const bool momentum, const bool nesterov, const bool l2,
+                                const bool shrinks)
+{
+    RW_T turned[2 * RW_LANES];
+    RW_VEC out[2], lr = RW_V(set1)((RW_T)u->lr), mu = RW_V(set1)((RW_T)u->momentum);
+    RW_VEC decay = RW_V(set1)((RW_T)u->decay);
+    RW_VEC shrink = RW_V(set1)((RW_T)(u->decay_kind == RW_DECAY_PER_STEP ? u->decay : u->lr * u->decay));
+    for (int32_t g = g0; g < g1; g++) {
+        const int32_t *source = w->source + w->start[g];
+        size_t first = (size_t)w->start[g] * RW_LANES;
+        RW_T *at = weight + first, *moments = momentum ? m + first : NULL;
+        RW_V(turn_rows)((const RW_T *)span->dy + (size_t)g * (size_t)(RW_LANES * samples), turned, samples);
+        RW_UNROLL
+        for (int b = 0; b < samples; b++)
+            out[b] = RW_V(load)(turned + b * RW_LANES);
+        for (int32_t k = 0; k < w->len[g]; k++, at += RW_LANES) {
+            const RW_T *x = (const RW_T *)span->x + (size_t)source[k] * (size_t)samples;
+            RW_VEC grad = RW_V(slot_gradient)(out, x, samples), value = RW_V(load)(at);
+            if (l2)
+                grad = RW_V(add)(grad, RW_V(mul)(decay, value));
+            RW_VEC step = grad;
+            if (momentum) {
+                RW_T *moment = moments + (size_t)k * RW_LANES;
+                step = RW_V(add)(RW_V(mul)(mu, RW_V(load)(moment)), grad);
+                RW_V(store)(moment, step);
+                if (nesterov)
+                    step = RW_V(add)(grad, RW_V(mul)(mu, step));
+            }
+            if (shrinks)
+                value = RW_V(sub)(value, RW_V(mul)(shrink, value));
+            RW_V(store)(at, RW_V(sub)(value, RW_V(mul)(lr, step)));
+        }
+    }
+}
+
+#define RW_SGD_BY_ROWS_OF(samples)                                                                \
+    RW_OUTLINE void RW_V(sgd_by_rows_##samples)(const rw_rows *w, int32_t g0, int32_t g1,         \
+                                                const rw_span *span, const rw_update *u,          \
+                                                RW_T *weight, RW_T *m)                            \
+    {                                                                                             \
+        bool momentum = u->momentum != 0, l2 = u->decay != 0 && u->decay_kind == RW_DECAY_L2;     \
+        bool shrinks = u->decay != 0 && !l2;                                                      \
+        if (momentum && !u->nesterov && u->decay == 0)                                            \
+            RW_V(sgd_turned)(w, g0, g1, span, u, weight, m, samples, true, false, false, false);  \
+        else                                                                                      \
+            RW_V(sgd_turned)(w, g0, g1, span, u, weight, m, samples, momentum, u->nesterov, l2,   \
+                             shrinks);                                                            \
+    }
+RW_SGD_BY_ROWS_OF(1)
+RW_SGD_BY_ROWS_OF(2)
+
+/* For groups of RW_LANES rows. */
+RW_KERNEL void RW_V(sgd_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                                 const rw_update *u, void *weight, void *m)
+{
+    RW_ASSERT(span->tile <= 2);
+    if (span->tile == 1)
+        RW_V(sgd_by_rows_1)(w, g0, g1, span, u, weight, m);
+    else
+        RW_V(sgd_by_rows_2)(w, g0, g1, span, u, weight, m);
+}
+
 #undef RW_PRODUCTS_OF
+#undef RW_SGD_BY_ROWS_OF
 #undef RW_SAMPLE_LANES
 #undef RW_DW_BY_ROWS_OF
 #undef RW_MOST_BY_ROWS

@@ -496,6 +496,12 @@ RW_KERNEL void RW_E(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel
         RW_DISPATCH(span->tile, dw, (w, g0, g1, p, span, first, grad));
 }
 
+RW_KERNEL void RW_E(sgd_by_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                                 const rw_update *u, void *weight, void *m)
+{
+    RW_DISPATCH(w->group, sgd_by_rows, (w, g0, g1, span, u, weight, m));
+}
+
 RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols,
                              bool add)
 {
@@ -518,7 +524,8 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     .matrix_by_source = RW_E(matrix_by_source), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),\
     .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),      \
     .nonzero_outer = RW_E(nonzero_outer), .outer = RW_E(outer), .at_least = RW_E(at_least),        \
-    .small_batch_sgd = RW_SMALL_BATCH_SGD,                                                         \
+    .small_batch_sgd = RW_SMALL_BATCH_SGD, .sgd_by_rows = RW_E(sgd_by_rows),                       \
+    .widest_group = RW_WIDE_LANES,                                                                 \
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),    \
     .dropout = RW_E(dropout),                                                                      \
     .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),                          \

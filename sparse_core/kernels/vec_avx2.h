@@ -36,6 +36,14 @@ RW_INLINE f32x8 f32x8_add(f32x8 a, f32x8 b) { return _mm256_add_ps(a, b); }
 RW_INLINE f32x4 f32x4_add(f32x4 a, f32x4 b) { return _mm_add_ps(a, b); }
 RW_INLINE f64x4 f64x4_add(f64x4 a, f64x4 b) { return _mm256_add_pd(a, b); }
 RW_INLINE f64x2 f64x2_add(f64x2 a, f64x2 b) { return _mm_add_pd(a, b); }
+RW_INLINE f32x8 f32x8_mul(f32x8 a, f32x8 b) { return _mm256_mul_ps(a, b); }
+RW_INLINE f32x4 f32x4_mul(f32x4 a, f32x4 b) { return _mm_mul_ps(a, b); }
+RW_INLINE f64x4 f64x4_mul(f64x4 a, f64x4 b) { return _mm256_mul_pd(a, b); }
+RW_INLINE f64x2 f64x2_mul(f64x2 a, f64x2 b) { return _mm_mul_pd(a, b); }
+RW_INLINE f32x8 f32x8_sub(f32x8 a, f32x8 b) { return _mm256_sub_ps(a, b); }
+RW_INLINE f32x4 f32x4_sub(f32x4 a, f32x4 b) { return _mm_sub_ps(a, b); }
+RW_INLINE f64x4 f64x4_sub(f64x4 a, f64x4 b) { return _mm256_sub_pd(a, b); }
+RW_INLINE f64x2 f64x2_sub(f64x2 a, f64x2 b) { return _mm_sub_pd(a, b); }
 RW_INLINE f32x8 f32x8_sqrt(f32x8 a) { return _mm256_sqrt_ps(a); }
 RW_INLINE f64x4 f64x4_sqrt(f64x4 a) { return _mm256_sqrt_pd(a); }
 
@@ -54,6 +62,8 @@ RW_INLINE f32x2 f32x2_fma(f32x2 w, f32x2 x, f32x2 acc)
     return (f32x2){ _mm_fmadd_ps(w.v, x.v, acc.v) };
 }
 RW_INLINE f32x2 f32x2_add(f32x2 a, f32x2 b) { return (f32x2){ _mm_add_ps(a.v, b.v) }; }
+RW_INLINE f32x2 f32x2_mul(f32x2 a, f32x2 b) { return (f32x2){ _mm_mul_ps(a.v, b.v) }; }
+RW_INLINE f32x2 f32x2_sub(f32x2 a, f32x2 b) { return (f32x2){ _mm_sub_ps(a.v, b.v) }; }
 
 /* --- sums of one register: halve until one lane is left ------------------- */
 

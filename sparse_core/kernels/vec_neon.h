@@ -29,6 +29,12 @@ RW_INLINE f64x2 f64x2_fma(f64x2 w, f64x2 x, f64x2 acc) { return vfmaq_f64(acc, x
 RW_INLINE f32x4 f32x4_add(f32x4 a, f32x4 b) { return vaddq_f32(a, b); }
 RW_INLINE f32x2 f32x2_add(f32x2 a, f32x2 b) { return vadd_f32(a, b); }
 RW_INLINE f64x2 f64x2_add(f64x2 a, f64x2 b) { return vaddq_f64(a, b); }
+RW_INLINE f32x4 f32x4_mul(f32x4 a, f32x4 b) { return vmulq_f32(a, b); }
+RW_INLINE f32x2 f32x2_mul(f32x2 a, f32x2 b) { return vmul_f32(a, b); }
+RW_INLINE f64x2 f64x2_mul(f64x2 a, f64x2 b) { return vmulq_f64(a, b); }
+RW_INLINE f32x4 f32x4_sub(f32x4 a, f32x4 b) { return vsubq_f32(a, b); }
+RW_INLINE f32x2 f32x2_sub(f32x2 a, f32x2 b) { return vsub_f32(a, b); }
+RW_INLINE f64x2 f64x2_sub(f64x2 a, f64x2 b) { return vsubq_f64(a, b); }
 RW_INLINE f32x4 f32x4_sqrt(f32x4 a) { return vsqrtq_f32(a); }
 RW_INLINE f64x2 f64x2_sqrt(f64x2 a) { return vsqrtq_f64(a); }
 

@@ -7,7 +7,7 @@
  * Every vec_<isa>.h gives, for each type:
  *   load store zero set1   as they say; addresses need no alignment
  *   fma(w, x, acc)         w * x + acc
- *   add sqrt               lane by lane
+ *   add mul sub sqrt       lane by lane
  *   sum(a)                 lanes in halves: l and l + lanes/2, and so on
  *   sum8(a, out, more)     the same of eight registers: out[i] = sum(a[i]),
  *                          or out[i] += sum(a[i]) if more
@@ -33,6 +33,10 @@ RW_INLINE f32x1 f32x1_set1(float a) { return a; }
 RW_INLINE f64x1 f64x1_set1(double a) { return a; }
 RW_INLINE f32x1 f32x1_add(f32x1 a, f32x1 b) { return a + b; }
 RW_INLINE f64x1 f64x1_add(f64x1 a, f64x1 b) { return a + b; }
+RW_INLINE f32x1 f32x1_mul(f32x1 a, f32x1 b) { return a * b; }
+RW_INLINE f64x1 f64x1_mul(f64x1 a, f64x1 b) { return a * b; }
+RW_INLINE f32x1 f32x1_sub(f32x1 a, f32x1 b) { return a - b; }
+RW_INLINE f64x1 f64x1_sub(f64x1 a, f64x1 b) { return a - b; }
 RW_INLINE f32x1 f32x1_sqrt(f32x1 a) { return sqrtf(a); }
 RW_INLINE f64x1 f64x1_sqrt(f64x1 a) { return sqrt(a); }
 #ifdef RW_FUSED

@@ -408,7 +408,9 @@ static bool has_small_batch(const fused_op *f)
 {
     const rw_update *u = f->fields.u;
     const dw_op *d = &f->r.d;
-    return d->o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && d->o.s->group == 1
+    int32_t group = d->o.s->group;
+    bool of_groups = group >= 4 && group <= d->o.op.k->widest_group;
+    return (of_groups || (group == 1 && d->o.op.k->small_batch_sgd)) && u->kind == RW_OPT_SGD
         && d->x->n_tiles == 1 && d->x->tile <= 2;
 }
 
@@ -419,8 +421,12 @@ static void small_batch_task(const void *arg, int64_t task)
     rw_part p = rw_op_part(&d->o.op, task);
     rw_span span = { .x = d->x->data, .dy = d->dy->data, .n_tiles = 1, .tile = d->x->tile,
                      .cols = d->x->tile };
-    d->o.op.k->small_batch_sgd(&d->o.w, p.first, p.end, &span, f->fields.u, f->fields.target,
-                               f->fields.state[0]);
+    const rw_kernels *k = d->o.op.k;
+    const step_fields *to = &f->fields;
+    (d->o.s->group == 1 ? k->small_batch_sgd : k->sgd_by_rows)(&d->o.w, p.first, p.end, &span, to->u,
+                                                               to->target, to->state[0]);
+    clear_padding(d->o.s, p.end - 1, group_values(d->o.s, to->target, p.end - 1));
+    clear_padding(d->o.s, p.end - 1, group_values(d->o.s, to->state[0], p.end - 1));
 }
 
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
