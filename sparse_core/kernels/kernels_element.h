@@ -486,7 +486,7 @@ RW_KERNEL void RW_E(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const 
 RW_KERNEL void RW_E(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                         const rw_span *span, const int64_t *first, void *grad)
 {
-    /* As many samples as rows, or one register of them for each half of the widest one of all that rows fill. */
+    /* As many samples as rows, or one register of them for each half of the widest one that rows fill. */
     int halves = w->group * (int)sizeof(RW_T) / (RW_LINE / 2);
     bool few = span->n_tiles == 1
             && (span->tile <= w->group || span->tile <= RW_WIDE_LANES * halves);
