@@ -313,3 +313,12 @@ def test_a_probe_of_other_arrays_is_refused(pairs, error, says):
         rule.rewire([weight], TrainingProgress(0, 1, False), 1, 1, seed=0, probe=GradientProbe(pairs))
     for a, b in zip(weight.to_arrays(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_layers_of_a_rule_within_a_rule_are_checked_before_they_are_saved(tmp_path):
+    """A file that says otherwise is refused, and not loaded to fail in the first fit."""
+    layers = [rw.Sparse(8, 6), rw.Sparse(6, 3, activation="softmax")]
+    rule = rw.ImportancePruning(0.1, rule=rw.SET(layers="absent"))
+    trainer = rw.Trainer(rw.Sequential(layers), loss="cross_entropy", rewiring=rule)
+    with pytest.raises(ValueError, match="layers must name layers with sparse weights .* got 'absent'"):
+        trainer.save(tmp_path / "m")

@@ -75,7 +75,7 @@ def check_rule(trainer: TrainerLike) -> None:
     net, rule = trainer.network, trainer.rewiring
     rule.check_declarations()
     rule.check_network(net)
-    rule.participants(net.sparse_parameters, net)
+    _check_layers(trainer)
     both = [name for name in rule.fields if name in trainer.optimizer.fields]
     if both:
         raise ValueError(
@@ -157,10 +157,18 @@ def give_up(
 # --- whether it fits ------------------------------------------------------------------------
 
 
+def _check_layers(trainer: TrainerLike) -> None:
+    """ValueError if the rule, or one that it holds, names layers that are not there."""
+    net = trainer.network
+    for part in trainer.rewiring.parts():
+        part.participants(net.sparse_parameters, net)
+
+
 def check(trainer: TrainerLike) -> None:
     """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
     net = trainer.network
     net.tree.refuse_faults()
+    _check_layers(trainer)
     metric = trainer.training_metric()
     trainer.state.check(metric=metric, layers=len(net.weight_layers), n_out=net.n_out)
     check_network(trainer, net, trainer.state.optimizer_step)
