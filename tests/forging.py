@@ -332,6 +332,21 @@ def huge(tree, arrays):
     return config or any(not (np.abs(a) <= 1e3).all() for a in floats.values())
 
 
+def ends(trainer, tree, arrays):
+    """What a training comes to that huge numbers of a file rightly end; None where it goes on.
+
+    Units of targets may be as far from these data as a user's own were: then fit refuses y by their name.
+    """
+    try:
+        train(trainer)
+    except (rw.DivergenceError, ValueError) as error:
+        out_of_units = "by the network's target_standardizer must lie within" in str(error)
+        if not (isinstance(error, rw.DivergenceError) or out_of_units) or not huge(tree, arrays):
+            raise
+        return "loads, refuses y" if out_of_units else "loads, diverges"
+    return None
+
+
 def overflows(net, X, tree, arrays):
     """Whether a network's outputs for X leave its dtype, as those of huge weights may."""
     try:
@@ -365,12 +380,8 @@ def use(path, tree, arrays):
     X, _ = data(net, t.loss)
     if overflows(net, X, tree, arrays):
         return "loads, overflows"
-    try:
-        train(t)
-    except rw.DivergenceError:
-        if not huge(tree, arrays):
-            raise
-        return "loads, diverges"
+    if ended := ends(t, tree, arrays):
+        return ended
     net.validate()
     if overflows(net, X, tree, arrays):
         return "loads, overflows"
@@ -378,12 +389,8 @@ def use(path, tree, arrays):
     again = rw.Trainer.resume(path)
     assert again.network.predict(X).tobytes() == net.predict(X).tobytes()
     assert rw.load(path).predict(X).tobytes() == net.predict(X).tobytes()
-    try:
-        train(again)
-    except rw.DivergenceError:
-        if not huge(tree, arrays):
-            raise
-        return "loads, diverges"
+    if ended := ends(again, tree, arrays):
+        return ended
     return "fine"
 
 
