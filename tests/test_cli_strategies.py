@@ -100,6 +100,16 @@ def test_wasap_trains_with_processes(train, tmp_path):
     assert code == 2 and "--strategy wasap needs --workers 2 or more" in wrong
 
 
+def test_the_rise_counts_steps_of_a_training(train, tmp_path):
+    """Of the samples that are not held out: 96 in batches of 16 are 6 steps, or 3 of two trainings."""
+    path = str(tmp_path / "a")
+    words = ("--validation", "0.2", "--warmup", "2", "--warmup-to", "3", "--quiet", "--save", path)
+    for strategy, steps in ((), 6), (("--strategy", "local:2x2"), 3):
+        assert train(*NEW, *words, *strategy)[0] == 0
+        rate = rw.Trainer.resume(path).optimizer.schedule
+        assert (rate.to, rate.length, rate.unit) == (3.0, 2 * steps, "step")
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

@@ -274,15 +274,15 @@ class Recipe:
         found = activation(what)
         return preset if isinstance(what, str) and found.name == preset.name else found
 
-    def optimizer(self, epochs: int) -> Optimizer:
-        """A new optimizer for a run of so many epochs."""
+    def optimizer(self, epochs: int, steps: int) -> Optimizer:
+        """A new optimizer for a run of so many epochs of so many steps."""
         what = self._part("optimizer", "sgd")
         given = self._given(name for name in _optimizer_options() if name != "schedule")
         if isinstance(what, Optimizer):
             for name in (*given, *self._given(("schedule",))):
                 raise TypeError(f"{name} is an option of the object that optimizer is: set it there")
             return copy.deepcopy(what)
-        given["schedule"] = self._schedule(epochs)
+        given["schedule"] = self._schedule(epochs, steps)
         if isinstance(what, str):
             what = {"name": what}
         elif isinstance(self._get("optimizer"), Mapping):
@@ -292,11 +292,12 @@ class Recipe:
             return self.preset.optimizer(**options)
         return optim.optimizer({"name": what["name"], **options})
 
-    def _schedule(self, epochs: int) -> Schedule | dict[str, Any] | None:
+    def _schedule(self, epochs: int, steps: int) -> Schedule | dict[str, Any] | None:
         """By name: ``"cosine"``, down to 0 over the run; ``"step"``, to a tenth after each third of it.
 
         With ``warmup`` the rate rises over so many epochs, and the cosine takes those that are left; with
-        ``warmup_to`` it rises from ``lr`` to so many times as much, whatever the schedule multiplies it with.
+        ``warmup_to`` it rises from ``lr`` to so many times as much, by a little in every step as Goyal et al.
+        have it (arXiv:1706.02677, section 2.2), whatever the schedule multiplies it with.
         """
         what = self._part("schedule", self.preset.schedule)
         to = self._get("warmup_to")
@@ -309,7 +310,8 @@ class Recipe:
                     "warmup_to needs warmup, the epochs over which the rate rises to so many times lr"
                 )
             decay = self._decay(what, epochs)
-            return Warmup(to=to, length=self.warmup, decay=None if decay is None else as_schedule(decay))
+            decay = None if decay is None else as_schedule(decay)
+            return Warmup(to=to, length=self.warmup * steps, unit="step", decay=decay)
         if not self.warmup:
             return self._decay(what, epochs)
         if what != "cosine":
@@ -383,6 +385,7 @@ class Recipe:
         epochs: int | None = None,
         threads: int | None = None,
         network: Sequential | Sequence[Layer] | None = None,
+        steps: int | None = None,
     ) -> Trainer:
         """A new network and its trainer.
 
@@ -396,7 +399,10 @@ class Recipe:
         threads : int, optional
         network : Sequential or sequence of Layer, optional
             Instead of the one that the options describe.
+        steps : int, optional
+            Of an epoch, which ``warmup_to`` goes by; by default those of all samples in whole batches.
         """
+        steps = -(-data.X.shape[0] // self.fit_options["batch_size"]) if steps is None else steps
         epochs, loss = self.epochs if epochs is None else epochs, self.loss(data)
         if not isinstance(network, Sequential):
             layers = self.layers(data) if network is None else network
@@ -404,7 +410,7 @@ class Recipe:
         return Trainer(
             network,
             loss=loss,
-            optimizer=self.optimizer(epochs),
+            optimizer=self.optimizer(epochs, steps),
             rewiring=self.rewiring(),
             callbacks=self.callbacks(),
             threads=threads,

@@ -233,8 +233,8 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     training.add_argument(
         "--warmup-to", type=number(1), metavar="K",
-        help="let it rise from --lr to K times as much, as large batches of many workers want it, and be "
-        "multiplied with --schedule meanwhile",
+        help="let it rise from --lr to K times as much, a little in every step, as large batches of many "
+        "workers want it, and be multiplied with --schedule meanwhile",
     )  # fmt: skip
     add_choice(
         training, "--average", ("ema", "swa"), "evaluate and predict with averages of weights over steps"

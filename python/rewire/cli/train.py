@@ -21,6 +21,7 @@ from rewire._format import percent, plural
 from rewire._format import seconds as spent
 from rewire._registry import Registry
 from rewire._signals import Interrupts
+from rewire._strategies import Strategy, trainings_of
 from rewire._targets import is_whole
 from rewire._warn import says_interrupted
 from rewire.activations import KINDS as ACTIVATIONS
@@ -94,15 +95,15 @@ def _run(arguments: Namespace) -> int:
     check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.resume)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
-    trainer, data, notes = _fresh(arguments) if arguments.resume is None else _resumed(arguments)
+    processes = arguments.workers or (1 if comm is None else comm.size)
+    made = _fresh if arguments.resume is None else _resumed
+    trainer, data, notes, plan = made(arguments, processes)
     remaining = notes["epochs"] - trainer.epoch
     if remaining < 1:
         raise UsageError(
             f"--epochs counts all epochs and {arguments.resume} has {trainer.epoch} behind it: give more"
         )
 
-    processes = arguments.workers or (1 if comm is None else comm.size)
-    plan = noted(arguments, notes, processes)
     unsharded = ""
     if trainer.shards is not None and has_whole_batches(plan):  # of a file: --shards beside it is refused
         unsharded, trainer.shards = f"; no shards, of which {arguments.resume} has {trainer.shards}", None
@@ -188,8 +189,11 @@ class _SaveWhenAsked(_SaveEvery):
 # --- building
 
 
-def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
-    """A new trainer, its data and what a file must remember beside the trainer itself."""
+Made = tuple[Trainer, Dataset, dict[str, Any], Strategy | None]
+
+
+def _fresh(arguments: Namespace, processes: int) -> Made:
+    """A new trainer, its data, what a file must remember beside the trainer itself, and what workers do."""
     if arguments.data is None:
         raise UsageError("--data is needed: say what to train on")
     with usage():
@@ -205,14 +209,21 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
         "validation": arguments.validation,
         "preset": arguments.preset,
     }
+    plan = noted(arguments, notes, processes)
+    together = notes["batch_size"] * (1 if plan is None else trainings_of(plan, processes))
     with usage():
         recipe = Recipe(recipe_options(arguments))
-        trainer = recipe.trainer(data, seed=arguments.seed or 0, threads=arguments.threads)
+        rows = data.X.shape[0]
+        if notes["validation"]:
+            rows -= int(np.count_nonzero(hold_out(data, notes["validation"])))
+        trainer = recipe.trainer(
+            data, seed=arguments.seed or 0, threads=arguments.threads, steps=-(-rows // together)
+        )
         trainer.metrics = True  # a line for each epoch tells it
-    return trainer, data, notes
+    return trainer, data, notes, plan
 
 
-def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
+def _resumed(arguments: Namespace, processes: int) -> Made:
     """The trainer of a file; data, epochs and batch size as they were unless given anew.
 
     A path is no such data: it is given anew (see `known_data`).
@@ -237,7 +248,8 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     trainer.horizon = arguments.horizon or (notes["epochs"] if implied else trainer.horizon)
     optimizer = trainer.optimizer
     optimizer.schedule = _lengthened(optimizer.schedule, contents.notes.get("epochs"), notes["epochs"])
-    return trainer, align(load_data(notes["data"], trainer.loss, notes["y"]), notes["classes"]), notes
+    data = align(load_data(notes["data"], trainer.loss, notes["y"]), notes["classes"])
+    return trainer, data, notes, noted(arguments, notes, processes)
 
 
 def _lengthened(schedule: Schedule, before: Any, epochs: int) -> Schedule:
