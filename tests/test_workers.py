@@ -24,6 +24,7 @@ from rewire.losses import ArrayLoss
 from rewire.workers.comm import parts_of, thing_of
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job
+from rewire.workers.shared import SharedMemory, above_standard
 from rewire.workers.starting import _shareable
 from rewire.workers.team import Team
 from small import DEEP_X, DEEP_Y, bits
@@ -366,6 +367,25 @@ class Cutting:
 
     def bcast(self, parts):
         raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are handed on there alone")
+def test_what_is_handed_on_is_nobodys_input_or_output():
+    """A daemon may have these closed, and what is opened next gets their numbers."""
+    kept = [os.dup(0), os.dup(1)]
+    os.close(0)
+    os.close(1)
+    try:
+        memory, ends = SharedMemory(8), [above_standard(end) for end in os.pipe()]
+    finally:
+        for number, file in enumerate(kept):
+            os.dup2(file, number)
+            os.close(file)
+    assert min(memory.handle, *ends) > 2
+    os.write(ends[1], b"x")
+    assert os.read(ends[0], 1) == b"x"
+    for end in ends:
+        os.close(end)
 
 
 def test_nothing_is_said_after_half_a_message(monkeypatch):

@@ -11,7 +11,14 @@ import mmap
 import os
 import sys
 
-__all__ = ["SharedMemory"]
+try:
+    import fcntl
+except ImportError:  # Windows: no descriptor is handed on there
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
+
+__all__ = ["SharedMemory", "above_standard"]
+
+_STANDARD = 3  # descriptors that mean something to every process
 
 
 class SharedMemory:
@@ -32,7 +39,7 @@ class SharedMemory:
             self.handle = word = f"rewire-{os.urandom(16).hex()}"
             self._map = mmap.mmap(-1, self.nbytes, tagname=word)
         else:
-            self.handle = file = _file()
+            self.handle = file = above_standard(_file())
             try:
                 if hasattr(
                     os, "posix_fallocate"
@@ -74,6 +81,20 @@ class SharedMemory:
         if isinstance(self.__dict__.get("handle"), int):
             file, self.handle = int(self.handle), ""
             os.close(file)
+
+
+def above_standard(file: int) -> int:
+    """The same under a number that is nobody's input, output or errors.
+
+    Where these are closed, as a daemon's may be, what is opened next gets their numbers, and a process that
+    inherits it has something else under them.
+    """
+    if file >= _STANDARD:
+        return file
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
+    finally:
+        os.close(file)
 
 
 def _file() -> int:
