@@ -18,7 +18,10 @@ from rewire._checks import describe, detached, refuse_iterables
 from rewire._inputs import CsrSource, DenseSource, Source, as_source, numbers_of
 from rewire._moments import quiet
 
-__all__ = ["Targets", "Truth", "class_labels", "is_whole", "real_array", "refuse_where", "target_values"]
+__all__ = [
+    "Targets", "Truth", "class_labels", "class_numbers", "is_whole", "real_array", "refuse_where",
+    "target_values",
+]  # fmt: skip
 
 
 class Targets:
@@ -157,6 +160,17 @@ def target_values(y: Any, n_out: int, name: str) -> Targets:
     source = as_source(a, n_out, name)  # finite, and of a type that the core knows
     assert isinstance(source, DenseSource)
     return Targets(values=source.x)
+
+
+def class_numbers(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """The places of labels, words too, among sorted classes; ValueError for one that is not there."""
+    found = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    if (unknown := classes[found] != y).any():
+        raise ValueError(
+            f"{name} must hold classes that are known, {describe(classes[0].item())} to "
+            f"{describe(classes[-1].item())}, got {describe(y[unknown][0].item())}"
+        )
+    return found.astype(np.int64)
 
 
 def class_labels(a: NDArray[Any], n_out: int, name: str) -> Targets:

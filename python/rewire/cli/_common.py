@@ -35,7 +35,8 @@ def add_data(parser: Any, help_: str, required: bool = False) -> None:
         required=required,
         help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set; "
         "for X also what scipy.sparse.save_npz stores of a CSR matrix), FILE.h5 (data sets of the same "
-        "names), or a table, FILE.csv, .tsv, .parquet or .npy. A y of integers, booleans or words "
+        "names), or a table, FILE.csv, .tsv, .parquet or .npy; train and eval take a pattern of many files, "
+        "'DIR/*.parquet' in quotes, of which every worker reads its own. A y of integers, booleans or words "
         "holds classes, one of floating point numbers to predict, columns of 0 and 1 as integers labels; "
         "--loss goes before that: mse, huber and poisson read numbers, cross_entropy reads classes",
     )

@@ -20,6 +20,7 @@ from rewire._saving import Contents
 from rewire._signals import terminating
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
+from rewire.datasets._pattern import is_pattern, load_pattern
 from rewire.datasets._samples import Samples
 from rewire.datasets._tables import TABLES, kind_of
 from rewire.layers import Layer
@@ -32,7 +33,8 @@ from rewire.trainer import Trainer
 
 __all__ = [
     "INTERRUPTED", "STANDARDISED", "UsageError", "align", "archive", "check_outputs", "data_file",
-    "data_record", "environment", "known_column", "known_data", "layer_rows", "load_data", "loss_name",
+    "data_record", "environment", "known_column", "known_data", "layer_rows", "load_data",
+    "load_whole_or_parts", "loss_name",
     "network_record", "read_json", "refuse_data", "refuse_untargeted", "rerun_with_blas_threads",
     "saved_network", "sized", "tell", "until_signal", "usage", "use_threads",
 ]  # fmt: skip
@@ -176,13 +178,27 @@ def load_data(name: str, loss: Any = None, y: str | int | None = None) -> Datase
     return datasets.load(name, targets=_targets_of(loss), y=y)
 
 
-def refuse_data(name: Any, y: str | int | None = None) -> None:
-    """UsageError for what is neither a data set's name nor that of a file, and for a column of no table."""
+def load_whole_or_parts(name: str, loss: Any, y: str | int | None, classes: list[Any] | None) -> Dataset:
+    """The same, with the classes of before, for who takes data in parts: files that a pattern names."""
+    if not is_pattern(name):
+        return align(load_data(name, loss, y), classes)
+    refuse_data(name, y, parts=True)
+    with usage():
+        return load_pattern(name, _targets_of(loss), -1 if y is None else y, classes)
+
+
+def refuse_data(name: Any, y: str | int | None = None, *, parts: bool = False) -> None:
+    """UsageError for what is neither a data set's name nor that of a file, and for a column of no table.
+
+    With ``parts`` it may be a pattern of many files.
+    """
     if not isinstance(name, str) or (name not in datasets.NAMES and data_file(name) is None):
         raise UsageError(
             f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, .h5, .csv, "
             f".tsv, .parquet or .npy, got {name}{_converting(name)}"
         )
+    if is_pattern(name) and not parts:
+        raise UsageError(f"--data {name} is a pattern of files, which train and eval read, and no others")
     if y is not None and kind_of(name) not in TABLES:
         raise UsageError(f"--y does nothing with --data {name}: it names a column of a table")
 

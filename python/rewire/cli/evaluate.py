@@ -10,19 +10,19 @@ from rewire._fileio import write_json
 from rewire._format import seconds as spent
 from rewire.cli._shared import (
     STANDARDISED,
-    align,
     check_outputs,
     data_file,
     environment,
     known_column,
     known_data,
     layer_rows,
-    load_data,
+    load_whole_or_parts,
     loss_name,
     refuse_untargeted,
     saved_network,
     use_threads,
 )
+from rewire.datasets._pattern import beside
 from rewire.trainer import Trainer
 
 
@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> int:
     name = known_data(contents) if arguments.data is None else arguments.data
     loss = contents.config["loss"] if contents.kind == "trainer" else None
     column = known_column(contents, name, arguments.y)
-    data = align(load_data(name, loss, column), contents.notes.get("classes"))
+    data = load_whole_or_parts(name, loss, column, contents.notes.get("classes"))
     if loss is None:
         loss = loss_name(network, data.classes is not None)
     trainer = Trainer(network, loss=loss, threads=arguments.threads)
@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> int:
         if X is None:
             continue
         begin = time.perf_counter()
-        found = trainer.evaluate(X, y, batch_size=arguments.batch_size)
+        found = trainer.evaluate(X, beside(X, y), batch_size=arguments.batch_size)
         seconds = time.perf_counter() - begin
         record[part] = {"samples": X.shape[0], **found, "seconds": seconds}
         figures = "  ".join(f"{metric} {value:.4f}" for metric, value in found.items())

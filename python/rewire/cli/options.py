@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
+from rewire import datasets
 from rewire._version import __version__
 from rewire.activations import KINDS, Activation
 from rewire.cli._common import (
@@ -56,6 +57,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is a command away."""
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments") and message.lower().endswith(datasets.FILES):
+            message += "; a pattern of files stands in quotes, --data 'DIR/*.parquet'"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 

@@ -30,14 +30,13 @@ from rewire.cli._shared import (
     INTERRUPTED,
     STANDARDISED,
     UsageError,
-    align,
     check_outputs,
     data_file,
     data_record,
     environment,
     known_column,
     known_data,
-    load_data,
+    load_whole_or_parts,
     network_record,
     refuse_untargeted,
     sized,
@@ -49,6 +48,7 @@ from rewire.cli._shared import (
 from rewire.cli._strategy import has_whole_batches, noted, of_this_call
 from rewire.cli.options import recipe_options
 from rewire.datasets import Dataset, hold_out
+from rewire.datasets._pattern import FileParts, beside
 from rewire.optim import KINDS as OPTIMIZERS
 from rewire.optim import optimizer_names
 from rewire.progress import print_beside
@@ -199,7 +199,7 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
     with usage():
         chosen = presets.preset(arguments.preset or "default")
         _refuse_contradictions(arguments)
-    data = load_data(arguments.data, arguments.loss, arguments.y)
+    data = load_whole_or_parts(arguments.data, arguments.loss, arguments.y, None)
     notes = {
         "data": arguments.data,
         "y": arguments.y,
@@ -213,9 +213,7 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
     together = notes["batch_size"] * (1 if plan is None else trainings_of(plan, processes))
     with usage():
         recipe = Recipe(recipe_options(arguments))
-        rows = data.X.shape[0]
-        if notes["validation"]:
-            rows -= int(np.count_nonzero(hold_out(data, notes["validation"])))
+        rows = _rows_to_learn(data, notes["validation"])
         trainer = recipe.trainer(
             data, seed=arguments.seed or 0, threads=arguments.threads, steps=-(-rows // together)
         )
@@ -248,7 +246,7 @@ def _resumed(arguments: Namespace, processes: int) -> Made:
     trainer.horizon = arguments.horizon or (notes["epochs"] if implied else trainer.horizon)
     optimizer = trainer.optimizer
     optimizer.schedule = _lengthened(optimizer.schedule, contents.notes.get("epochs"), notes["epochs"])
-    data = align(load_data(notes["data"], trainer.loss, notes["y"]), notes["classes"])
+    data = load_whole_or_parts(notes["data"], trainer.loss, notes["y"], notes["classes"])
     return trainer, data, notes, noted(arguments, notes, processes)
 
 
@@ -311,11 +309,24 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
     """Training samples, and those whose accuracy is followed: held out, else the test set, else none."""
     fraction = notes["validation"]
     if not fraction:
-        return (data.X, data.y), None if data.X_test is None else (data.X_test, data.y_test)
+        return (data.X, beside(data.X, data.y)), None if data.X_test is None else (data.X_test, data.y_test)
+    if isinstance(data.X, FileParts):
+        with usage():
+            files, followed = data.X.held_out(fraction)
+        return (files, None), (followed, None)
     with usage():
         held = hold_out(data, fraction)
     (train,), (rest,) = (~held).nonzero(), held.nonzero()
     return (rows_of(data.X, train), data.y[train]), (rows_of(data.X, rest), data.y[rest])
+
+
+def _rows_to_learn(data: Dataset, fraction: float | None) -> int:
+    """How many samples are not held out."""
+    if not fraction:
+        return int(data.X.shape[0])
+    if isinstance(data.X, FileParts):
+        return data.X.held_out(fraction)[0].shape[0]
+    return int(np.count_nonzero(~hold_out(data, fraction)))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 `digits` ships with the package; `fashion_mnist` and `madelon` are looked for on the machine, then
 downloaded with a checksum; a path loads a NumPy archive or another file; `parts` takes many of them.
 `_dataset.py` says what comes back, `_tables.py` what files there are, `_parts.py` which of them are read by
-several processes, `_locate.py` where data sets are looked for.
+several processes, `_pattern.py` how the command line has them, `_locate.py` where data sets are looked for.
 """
 
 import os

@@ -127,7 +127,7 @@ def load_file(path: str | os.PathLike[str], targets: str = "auto", y: str | int 
         raise FileError(path, f"lacks the array {missing}: X_test and y_test come together")
 
     X, X_test, feature_shape = read_features(path, arrays)
-    found, found_test, classes = _targets(path, arrays["y"], arrays.get("y_test"), targets)
+    found, found_test, classes = read_targets(path, arrays["y"], arrays.get("y_test"), targets)
     refuse_lengths(path, X, found, X_test, found_test)
     return Dataset(name_of(path), X, found, X_test, found_test, classes, feature_shape, source_of(path))
 
@@ -274,9 +274,10 @@ def _features(path: Any, name: str, array: Any) -> tuple[Any, tuple[int, ...]]:
     return np.ascontiguousarray(array.reshape(len(array), -1)), array.shape[1:]
 
 
-def _targets(
+def read_targets(
     path: Any, y: NDArray[Any], y_test: NDArray[Any] | None, read: str
 ) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[Any, ...] | None]:
+    """Targets as a data set has them, those of the test set, and the classes, if they are such."""
     y = _plain_targets(path, "y", y, read)
     if y_test is not None:
         y_test = _plain_targets(path, "y_test", y_test, read)

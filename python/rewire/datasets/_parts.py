@@ -12,13 +12,14 @@ import numpy as np
 
 from rewire import _checks
 from rewire._fileio import FileError, open_regular
-from rewire.datasets._tables import ARRAYS, kind_of, missing
+from rewire.datasets._tables import ARRAYS, kind_of, missing, position
+from rewire.streams.parquet import columns_of
 from rewire.streams.parts import Parts
 
-__all__ = ["parts"]
+__all__ = ["KINDS", "files_of", "opened", "parts"]
 
 _NO_LISTS = (bytes, bytearray, Set, Mapping)  # bytes hold numbers, and a set has another order in every run
-_KINDS = (".npy", ".parquet", *ARRAYS)
+KINDS = (".npy", ".parquet", *ARRAYS)
 
 
 def parts(
@@ -68,10 +69,9 @@ def parts(
     (4, 'part 1')
     """
     if isinstance(what, (str, os.PathLike)):
-        pattern = os.fspath(what)
-        given: list[Any] = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        given: list[Any] = files_of(os.fspath(what))
         if not given:
-            raise ValueError(f"what must be a pattern that names of files have, got {pattern!r}")
+            raise ValueError(f"what must be a pattern that names of files have, got {os.fspath(what)!r}")
     else:
         if not isinstance(what, Iterable) or isinstance(what, _NO_LISTS):
             raise TypeError(
@@ -88,17 +88,22 @@ def parts(
         return Parts(given, read)
     given = [tuple(one) if isinstance(one, tuple) else one for one in given]  # not of a class of somebody's
     for one in given:
-        if isinstance(one, str) and kind_of(one) not in _KINDS:
+        if isinstance(one, str) and kind_of(one) not in KINDS:
             raise ValueError(
-                f"what must name files in {', '.join(_KINDS)}, which can be read in pieces, got {one!r}: "
+                f"what must name files in {', '.join(KINDS)}, which can be read in pieces, got {one!r}: "
                 "read=..., a function, opens others"
             )
     if y is not None and not isinstance(y, str):
         y = _checks.integer("y", y)
-    return Parts(given, partial(_opened, y=y))
+    return Parts(given, partial(opened, y=y))
 
 
-def _opened(one: Any, y: str | int | None) -> Any:
+def files_of(pattern: str) -> list[str]:
+    """The files that have such a name, sorted; one that has it as it is goes before all others."""
+    return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+
+
+def opened(one: Any, y: str | int | None) -> Any:
     """A part; what is no name of a file is open."""
     if not isinstance(one, str):
         return one
@@ -117,9 +122,10 @@ def _array(path: str, y: str | int | None) -> Any:
     table = np.load(path, "r", allow_pickle=False)
     if table.ndim != 2 or table.shape[1] < 2:
         raise FileError(path, f"must be a table of two columns or more, got shape {table.shape}")
-    if y in (None, -1, table.shape[1] - 1):
+    at, last = position(path, -1 if y is None else y, [""] * table.shape[1], None), table.shape[1] - 1
+    if at == last:
         return table[:, :-1], table[:, -1]
-    if y in (0, -table.shape[1]):
+    if at == 0:
         return table[:, 1:], table[:, 0]
     raise FileError(path, f"must have y in its first or last column, of {table.shape[1]}, got y={y!r}")
 
@@ -130,13 +136,10 @@ def _table(path: str, y: str | int | None) -> Any:
     except ImportError as error:
         raise missing("pyarrow", path) from error
     table = pyarrow.parquet.ParquetFile(path)
-    names = table.schema_arrow.names
-    if not isinstance(y, str):
-        number = -1 if y is None else y
-        if not -len(names) <= number < len(names):
-            raise FileError(path, f"has {len(names)} columns, got y={y!r}")
-        y = names[number]
-    return table, y
+    names = columns_of(table.schema_arrow)
+    at = position(path, -1 if y is None else y, names, None)
+    assert at is not None
+    return table, names[at]
 
 
 def _sets(path: str, y: str | int | None) -> Any:

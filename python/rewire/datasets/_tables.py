@@ -24,9 +24,12 @@ from rewire._fileio import FileError, open_regular
 from rewire._format import plural
 from rewire._inputs import say_size
 from rewire.streams.kinds import is_large
-from rewire.streams.parquet import Tabled
+from rewire.streams.parquet import Tabled, columns_of, values_of
 
-__all__ = ["ARRAYS", "TABLES", "kind_of", "missing", "read_hdf5", "read_table"]
+__all__ = [
+    "ARRAYS", "TABLES", "Column", "columns_of_csv", "data_set", "kind_of", "missing", "position", "read_hdf5",
+    "read_table",
+]  # fmt: skip
 
 ARRAYS = (".h5", ".hdf5")  # hold arrays by name, as archives do
 TABLES = (".csv", ".tsv", ".parquet", ".npy")
@@ -85,7 +88,7 @@ def _read_csv(path: Any, y: Column | None, width: int | None) -> dict[str, NDArr
 
 
 def _csv_table(path: Any, text: TextIO, y: Column | None, width: int | None) -> dict[str, NDArray[Any]]:
-    comma = "\t" if kind_of(path) == ".tsv" else ","
+    comma = _comma(path)
     rows = _rows(text, comma)
     _, first = next(rows, (1, []))
     line, second = next(rows, (1, []))
@@ -95,7 +98,7 @@ def _csv_table(path: Any, text: TextIO, y: Column | None, width: int | None) -> 
     if not first or (named and not second):
         raise FileError(path, "holds no row of numbers")
     names = [cell.strip() if named else "" for cell in first]
-    at = _position(path, y, names, width)
+    at = position(path, y, names, width)
     words: dict[str, int] = {}
     reading: dict[int | str, Callable[[str], Any]] = {}
     if at is not None:
@@ -116,6 +119,18 @@ def _csv_table(path: Any, text: TextIO, y: Column | None, width: int | None) -> 
     if "" in words:
         _refuse_cells(path, text, comma, names if named else None, len(first), at)
     return {"X": np.delete(found, at, axis=1), "y": _parsed(list(words))[found[:, at].astype(np.int64)]}
+
+
+def columns_of_csv(path: str | os.PathLike[str]) -> list[str]:
+    """The names of columns; empty ones where there is no line of names."""
+    with open_regular(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as text:
+        rows = _rows(text, _comma(path))
+        (_, first), (_, second) = next(rows, (1, [])), next(rows, (1, []))
+        return [cell.strip() if _are_names(first, second) else "" for cell in first]
+
+
+def _comma(path: str | os.PathLike[str]) -> str:
+    return "\t" if kind_of(path) == ".tsv" else ","
 
 
 def _rows(text: TextIO, comma: str) -> Iterator[tuple[int, list[str]]]:
@@ -198,15 +213,16 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     with open_regular(path) as file:
         try:
             stored = parquet.ParquetFile(file)
+            there = columns_of(stored.schema_arrow)
             groups = (stored.metadata.row_group(number) for number in range(stored.num_row_groups))
             say_size(
                 os.fspath(path), sum(group.total_byte_size for group in groups),
-                "Trainer.fit reads pyarrow's Dataset of it in pieces",
+                "cut into many files, which a pattern names for rewire train, it is read in pieces, and "
+                "Trainer.fit reads pyarrow's Dataset so",
             )  # fmt: skip
             table = stored.read()
-            index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", ())
-                     if isinstance(name, str) and name != y and name in table.schema.names]  # fmt: skip
-            table = table.drop_columns(index)  # labels of rows, which pandas has for itself
+            names = table.schema.names
+            table = table.select([i for i, name in enumerate(names) if name == y or name in there])
         except Warning:  # who has made them errors
             raise
         except Exception as error:  # of pyarrow's own kinds
@@ -214,11 +230,11 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     names = table.schema.names
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise FileError(path, f"has {names.count(twice)} columns of the name {twice!r}")
-    at = _position(path, y, names, width)
+    at = position(path, y, names, width)
     found = {}
     try:
         if at is not None:
-            found["y"] = _targets(table.column(at), names[at])
+            found["y"] = values_of(table.column(at), names[at])
             table = table.remove_column(at)
         rows = Tabled(table, None, None)
         if not rows.n_samples:
@@ -228,13 +244,6 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     except (TypeError, ValueError) as error:
         raise FileError(path, str(error)) from None
     return {"X": np.concatenate(pieces), **found}
-
-
-def _targets(column: Any, name: str) -> NDArray[Any]:
-    if column.null_count:
-        raise ValueError(f"column {name!r} holds {column.null_count} nulls, where a target should be")
-    found = np.asarray(column.to_numpy())
-    return found.astype(str) if found.dtype == object else found
 
 
 # --- arrays -----------------------------------------------------------------------------
@@ -249,7 +258,7 @@ def _read_array(path: Any, y: Column | None, width: int | None) -> dict[str, NDA
         if y is None:
             return {"X": table}
         raise FileError(path, f"must be a table where a column of it is y, got shape {table.shape}")
-    at = _position(path, y, [""] * table.shape[1], width)
+    at = position(path, y, [""] * table.shape[1], width)
     if at is None:
         return {"X": table}
     last = table.shape[1] - 1
@@ -291,13 +300,13 @@ def read_hdf5(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], li
         with h5py.File(path, "r") as file:
             held = [name for name, one in file.items() if isinstance(one, h5py.Dataset)]
             return {
-                name: _data_set(path, file[name]) for name in ("X", "y", "X_test", "y_test") if name in held
+                name: data_set(path, file[name]) for name in ("X", "y", "X_test", "y_test") if name in held
             }, held
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise FileError(path, f"is no HDF5 file that can be read: {error}") from None
 
 
-def _data_set(path: Any, one: Any) -> NDArray[Any]:
+def data_set(path: Any, one: Any) -> NDArray[Any]:
     if one.dtype.kind == "O":
         return np.asarray(one.asstr()[()]).astype(str)
     offset = one.id.get_offset()
@@ -328,7 +337,7 @@ _READERS: dict[str, Callable[[Any, Column | None, int | None], dict[str, NDArray
 }  # fmt: skip
 
 
-def _position(path: Any, y: Column | None, names: list[str], width: int | None) -> int | None:
+def position(path: Any, y: Column | None, names: list[str], width: int | None) -> int | None:
     """Where the column of y is; None where all are features."""
     if y is None:
         return None

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import describe
+from rewire._targets import class_numbers
 from rewire.streams.pieces import Piece, Pieces
 
-__all__ = ["Tabled", "is_table"]
+__all__ = ["ClassColumn", "Tabled", "columns_of", "is_table", "values_of", "width_of"]
 
 
 def is_table(x: Any) -> bool:
@@ -22,6 +23,32 @@ def is_table(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] == "pyarrow" and (
         hasattr(x, "schema_arrow") or (hasattr(x, "schema") and hasattr(x, "to_batches"))
     )
+
+
+def columns_of(schema: Any) -> list[str]:
+    """Names of columns, but for labels of rows, which pandas has stored for itself."""
+    index = (schema.pandas_metadata or {}).get("index_columns", ())
+    return [name for name in schema.names if name not in index]
+
+
+def values_of(column: Any, name: str) -> NDArray[Any]:
+    """Targets of a column: numbers or words; ValueError for nulls."""
+    if column.null_count:
+        raise ValueError(f"column {name!r} holds {column.null_count} nulls, where a target should be")
+    found = np.asarray(column.to_numpy(zero_copy_only=False))
+    return found.astype(str) if found.dtype == object else found
+
+
+def width_of(schema: Any, name: str) -> int:
+    """How many features a column is: those of lists of one length are as many."""
+    return int(getattr(schema.field(name).type, "list_size", 1))
+
+
+class ClassColumn(NamedTuple):
+    """A column that is y, whose labels are learnt as their places among sorted classes."""
+
+    name: str
+    classes: NDArray[Any]
 
 
 class _Unit(NamedTuple):
@@ -38,20 +65,22 @@ class Tabled(Pieces):
     Parameters
     ----------
     x : pyarrow Dataset, ParquetFile or Table
-    y, weight : str, list of str or None
+    y, weight : str, list of str, ClassColumn or None
         Names of columns.
     which : str
         What stands before ``X`` and ``y`` in errors.
     """
 
     def __init__(self, x: Any, y: Any, weight: Any, which: str = "") -> None:
-        self._table, self._which = x, which
+        self._table, self._which, self._classes = x, which, None
+        if isinstance(y, ClassColumn):
+            y, self._classes = y
         schema = x.schema_arrow if hasattr(x, "schema_arrow") else x.schema
         self._schema = schema
         self._y, self._weight = self._names(y, "y"), self._names(weight, "sample_weight")
         self._single = isinstance(y, str)
         taken = {*self._y, *self._weight}
-        self._x = [name for name in schema.names if name not in taken]
+        self._x = [name for name in columns_of(schema) if name not in taken]
         self._units = [unit for unit in _units(x) if unit.samples]
         self.groups = np.array([unit.samples for unit in self._units], np.int64)
         self.n_samples, self.columns = int(self.groups.sum()), tuple(schema.names)
@@ -90,6 +119,8 @@ class Tabled(Pieces):
         """A column as numbers, (rows, 1) or, of lists of one length, (rows, length)."""
         column = batch.column(batch.schema.get_field_index(name))
         where = f"column {name!r} of {self._which}X{place}"
+        if self._classes is not None and name in self._y:
+            return class_numbers(values_of(column, name), self._classes, where).reshape(-1, 1)
         if column.null_count:
             raise ValueError(f"{where} must hold numbers, got {column.null_count} nulls")
         width = getattr(column.type, "list_size", None)
