@@ -346,12 +346,14 @@ def test_a_file_that_is_mapped_is_not_copied(tmp_path):
     values = np.arange(4000.0, dtype="f4").reshape(500, 8)
     values.tofile(tmp_path / "x")
     whole = np.memmap(tmp_path / "x", "f4", "r", 32, (499, 8))
-    for x in (whole, whole[300:], whole[100:200][5:]):
-        source = _shareable(as_source(x, 8))
+    some = whole[:, ::2], whole[7::3, 1:], whole[:1], whole[:, 7:]
+    for x in (whole, whole[300:], whole[100:200][5:], *some):
+        source = _shareable(as_source(x, x.shape[1]))
         data = pickle.dumps(source)
         again = pickle.loads(data)
         assert len(data) < 1000 and (again.x == x).all() and again.largest == source.largest
-    assert _shareable(as_source(whole[:, ::2], 4)).x.flags.c_contiguous
+    for x in (whole[::-1], whole[:, ::-1], whole[:8].T):
+        assert not hasattr(_shareable(as_source(x, 8)), "path")
     private = np.memmap(tmp_path / "x", "f4", "c", 0, (500, 8))
     assert mapped(as_source(private, 8)) is None and mapped(as_source(values, 8)) is None
     os.rename(tmp_path / "x", tmp_path / "y")

@@ -6,7 +6,6 @@ as the system likes, and count for the process.
 
 from __future__ import annotations
 
-import math
 import mmap
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +16,9 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._inputs import DenseSource, packable
 
-__all__ = ["MappedSource", "is_mapped", "mapped", "mapped_rows", "mapped_source", "place_in_file"]
+__all__ = [
+    "MappedSource", "is_mapped", "mapped", "mapped_array", "mapped_rows", "mapped_source", "place_in_file",
+]  # fmt: skip
 
 _SPAN = 16 << 20  # bytes of a map that may be in memory before they are given back
 _AROUND = 64 << 10  # what comes with a row, on Linux
@@ -29,18 +30,18 @@ class MappedSource(DenseSource):
 
     Parameters
     ----------
-    path, offset, dtype, shape, name
-        Where the array is, and how it is called in errors.
+    path, offset, dtype, shape, strides, name
+        Where the array is, as :func:`mapped_array` takes it, and how it is called in errors.
     rows : ndarray of int64, optional
         Those that count, in this order: all, by default.
     """
 
     def __init__(
-        self, path: str, offset: int, dtype: str, shape: tuple[int, int], name: str,
+        self, path: str, offset: int, dtype: str, shape: tuple[int, int], strides: tuple[int, ...], name: str,
         rows: NDArray[np.int64] | None = None, largest: float = 0.0,
     ) -> None:  # fmt: skip
-        there = np.memmap(path, dtype, "r", offset, shape, "C")
-        super().__init__(np.asarray(there), name)
+        there = mapped_array(path, offset, dtype, shape, strides)
+        super().__init__(there, name)
         self.path, self.offset, self.chosen, self.largest = path, offset, rows, largest
         self._map, self._seen = _root(there), 0
         if rows is not None:
@@ -50,7 +51,7 @@ class MappedSource(DenseSource):
     def __reduce__(self) -> tuple[Any, ...]:
         x = self.x
         return MappedSource, (
-            self.path, self.offset, x.dtype.str, x.shape, self.name, self.chosen, self.largest,
+            self.path, self.offset, x.dtype.str, x.shape, x.strides, self.name, self.chosen, self.largest,
         )  # fmt: skip
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -109,21 +110,42 @@ def _opened(x: Any) -> np.memmap[Any, Any] | None:
     return file
 
 
-def place_in_file(x: Any) -> tuple[str, int] | None:
-    """Path and offset of contiguous rows of a `numpy.memmap`, or of a view of one; None for all else.
+def mapped_array(
+    path: str, offset: int, dtype: str | np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
+) -> NDArray[Any]:
+    """An array in a file, in a map of its own that has nothing behind its last number."""
+    kind = np.dtype(dtype)
+    items = 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) // kind.itemsize
+    there = np.memmap(path, kind, "r", offset, (items,))
+    return np.ndarray(shape, kind, there, 0, strides)
 
-    A file that has been replaced since, or whose changes are this process's alone, is no such place.
+
+def _goes_forward(x: NDArray[Any]) -> bool:
+    """Whether rows lie one behind the other in a file, maybe with others or other columns between."""
+    least = x.dtype.itemsize
+    for n, stride in zip(x.shape[::-1], x.strides[::-1], strict=True):
+        if n > 1 and (stride < least or stride % x.dtype.itemsize):
+            return False
+        least = max(least, n * abs(stride))
+    return True
+
+
+def place_in_file(x: Any) -> tuple[str, int] | None:
+    """Path and offset of a `numpy.memmap`, or of rows and columns of one; None for all else.
+
+    A file that has been replaced since, or whose changes are this process's alone, is no such place, and nor
+    is what does not go through it from its beginning to its end, as an array by columns.
     """
     root, file = _root(x), _opened(x)
     if file is None or not isinstance(root, mmap.mmap) or file.filename is None or file.mode == "c":
         return None
-    if not x.flags.c_contiguous or not x.size:
+    if not x.size or not _goes_forward(x):
         return None
     begins = file.offset - file.offset % mmap.ALLOCATIONGRANULARITY  # of the map, in the file
     offset = begins + x.ctypes.data - np.frombuffer(root, np.uint8).ctypes.data
     path = str(file.filename)
     try:
-        found = np.memmap(path, x.dtype, "r", offset, x.shape, "C")
+        found = mapped_array(path, offset, x.dtype, x.shape, x.strides)
     except (OSError, ValueError):  # it is gone, or shorter
         return None
     rows = np.linspace(0, len(x) - 1, _LOOKED_AT).astype(np.int64)
@@ -132,8 +154,8 @@ def place_in_file(x: Any) -> tuple[str, int] | None:
 
 def mapped_rows(x: NDArray[Any], place: tuple[str, int], a: int, b: int) -> NDArray[Any]:
     """Rows [a, b) of an array at a place in a file, in a map of their own, which ends with them."""
-    row = x.dtype.itemsize * math.prod(x.shape[1:])
-    return np.memmap(place[0], x.dtype, "r", place[1] + a * row, (b - a, *x.shape[1:]))
+    path, offset = place
+    return mapped_array(path, offset + a * x.strides[0], x.dtype, (b - a, *x.shape[1:]), x.strides)
 
 
 def mapped(source: DenseSource) -> MappedSource | None:
@@ -149,4 +171,4 @@ def mapped(source: DenseSource) -> MappedSource | None:
 def mapped_source(x: NDArray[Any], name: str, rows: NDArray[np.int64] | None = None) -> MappedSource | None:
     """A matrix in a file, or some of its rows, which nobody has checked; None where it has no place."""
     place = place_in_file(x)
-    return None if place is None else MappedSource(*place, x.dtype.str, x.shape, name, rows)
+    return None if place is None else MappedSource(*place, x.dtype.str, x.shape, x.strides, name, rows)

@@ -134,7 +134,7 @@ def stays_in_file(x: Any) -> Any:
         return x
     array, rows = (x.array, x.rows) if isinstance(x, Rows) else (x, None)
     found = mapped_source(array, "X", rows)
-    if found is None:  # strided, or a map that is this process's alone: it lies there anyway
+    if found is None:  # by columns, or a map that is this process's alone: it lies there anyway
         return np.asarray(x)
     found.check_finite()
     return found

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._digest import take_array
-from rewire._mapped import is_mapped, place_in_file
+from rewire._mapped import is_mapped, mapped_array, place_in_file
 
 __all__ = ["Parts", "Sent", "arrived"]
 
@@ -108,6 +108,7 @@ class _Place(NamedTuple):
     offset: int
     dtype: str
     shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class _Packed(NamedTuple):
@@ -149,11 +150,11 @@ def _sent(thing: Any, pack: Callable[[Any], bytes]) -> Any:
     place = place_in_file(thing)
     if place is None:
         raise TypeError(
-            f"an array of shape {thing.shape} lies in a mapped file, and not in one piece, or with changes "
+            f"an array of shape {thing.shape} lies in a mapped file, and not row by row, or with changes "
             "of this process alone: other processes would get a copy; give names of files, and read=..., "
             "which opens one"
         )
-    return _Place(*place, thing.dtype.str, thing.shape)
+    return _Place(*place, thing.dtype.str, thing.shape, thing.strides)
 
 
 def _arrived(thing: Any) -> Any:
@@ -161,5 +162,5 @@ def _arrived(thing: Any) -> Any:
     if isinstance(thing, _Packed):
         return pickle.loads(thing.data)
     if isinstance(thing, _Place):
-        return np.memmap(thing.path, thing.dtype, "r", thing.offset, thing.shape, "C")
+        return mapped_array(*thing)
     return tuple(map(_arrived, thing)) if type(thing) is tuple else thing
