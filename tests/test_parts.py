@@ -414,18 +414,16 @@ WRONG = {
     "once": ([TWO[0], iter(TWO)], {}, TypeError, "part 1 must be something that can be read in every epoch"),
     "parts": ([TWO[0], PARTS], {}, TypeError, "part 1: X must be no parts again"),
     "y beside": (TWO, {"y": Y}, TypeError, "y must not be given where X is in parts, which are"),
-    "few parts": (TWO[:1], {}, ValueError, "X must be in as many parts as a batch has shards, 2"),
+    "few parts": (TWO[:1], {}, ValueError, "X must be in as many parts as there are shards, 2"),
     "batch": (TWO, {"batch_size": 15}, ValueError, "batch_size must be a multiple of 2, the shards"),
     "steps": (TWO, {"steps_per_epoch": 6}, ValueError, "steps_per_epoch must be at most 5, .* got 6"),
-    "local": (TWO, {"strategy": rw.LocalSGD(2)}, ValueError, "strategy .* be used where X is in parts"),
-    "wassp": (TWO, {"strategy": rw.WASSP(workers=2)}, ValueError, "cannot be used"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named(name):
     given, options, kind, words = WRONG[name]
-    made = trainer(rewiring=None, shards=None if "strategy" in options else 2)
+    made = trainer(rewiring=None, shards=2)
     before = bits(made)
     with pytest.raises(kind, match=words):
         fitted(rw.datasets.parts(given), made, **options)

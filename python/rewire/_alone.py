@@ -49,6 +49,8 @@ class Round(NamedTuple):
         Completed before the round.
     batch : int
         Samples of a whole batch: how far the samples of two trainings are apart, for dropout.
+    bases : tuple of int or None
+        Where the rows of each training begin, if each has samples of its own.
     """
 
     parts: list[list[Batch]]
@@ -57,6 +59,12 @@ class Round(NamedTuple):
     epoch: int
     optimizer_step: int
     batch: int
+    bases: tuple[int, ...] | None
+
+    def from_row(self, first: int) -> Round:
+        """The same, for who has samples from this one on."""
+        parts = [[one._replace(rows=one.rows - first) for one in own] for own in self.parts]
+        return self._replace(parts=parts)
 
 
 class Stepped(NamedTuple):

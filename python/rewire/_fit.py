@@ -28,7 +28,7 @@ from rewire._parted import PartedStream
 from rewire._ready import Ready
 from rewire._run import run_length
 from rewire._sharded import Helpers
-from rewire._shards import cut, shard_of
+from rewire._shards import cut, runs_of, shard_of
 from rewire._signals import Interrupts
 from rewire._stepper import Stepper, epoch_row
 from rewire._strategies import LocalSGD, Strategy
@@ -308,6 +308,7 @@ class Fit(Stepper):
         batches = self.parts_of_round(order[at : at + each])
         if not any(batches):  # of weight 0: no step
             part.done += min(each, len(order) - at)
+            part.passed += 1
             return 1
         progress = self.progress(state.epoch, state.step == part.first_step, run)
         if self.due(progress) and not part.rewired:
@@ -321,7 +322,7 @@ class Fit(Stepper):
         parts = self.parts_of_round(rows)
         steps = max(map(len, parts))
         rates = [self.optimizer.rate(state.epoch, state.step + i) for i in range(steps)]
-        task = Round(parts, rates, state.step, state.epoch, state.optimizer_step, self.batch)
+        task = Round(parts, rates, state.step, state.epoch, state.optimizer_step, self.batch, self.bases)
         with self.step_whole:
             self.begin()
             now = self.generations()
@@ -330,6 +331,7 @@ class Fit(Stepper):
             found = self.learn_round(task, self._rounds[1], part.metric)
             state.step += steps
             state.optimizer_step += steps
+            part.passed += planned - steps
             loss = self.count_round(task, found, part)
             self.close(part, len(rows), progress, begin)
             self.seen.steps = steps
@@ -337,12 +339,16 @@ class Fit(Stepper):
         return planned
 
     def parts_of_round(self, rows: NDArray[np.int64]) -> list[list[Batch]]:
-        """Samples of a round by training: those of a step are shared by all, as equally as can be."""
+        """Samples of a round by training: those of a step are shared by all, as equally as can be.
+
+        Where each has samples of its own it gets no others.
+        """
         found: list[list[Batch]] = [[] for _ in range(self.trainings)]
         each = self.trainings * self.batch
         for first in range(0, len(rows), each):
             step = rows[first : first + each]
-            for own, (a, b) in zip(found, cut(len(step), self.trainings), strict=True):
+            runs = cut(len(step), self.trainings) if self.bases is None else runs_of(step, self.bases)
+            for own, (a, b) in zip(found, runs, strict=True):
                 batch = Batch(step[a:b], self.weight.of(step[a:b]))
                 if b > a and batch.weight.amount > 0.0:
                     own.append(batch)

@@ -40,9 +40,12 @@ class PartedStream(Stream):
     ----------
     shards : int
         Set before it is cut.
+    apart : bool
+        Whether each shard is a training that learns alone, in batches of its own.
     """
 
     shards = 1
+    apart = False
     lasts = True
 
     def __init__(self, parts: Parts, trainer: TrainerLike) -> None:
@@ -62,13 +65,17 @@ class PartedStream(Stream):
         trainings: int, every: int,
     ) -> Cut:  # fmt: skip
         """How an epoch is cut; ``window`` is that of a shard there, and :meth:`settled` knows the steps."""
+        size = window_of(self.n_features) if window is None else window
+        if self.apart:
+            batch = BATCH if batch is None else batch
+            size = -(-max(size, 1) // (batch * self.shards * every)) * batch * every
+            return Cut(batch, batch * self.shards, size, shuffle, steps or 0, seed)
         batch = -(-BATCH // self.shards) * self.shards if batch is None else batch
         if batch % self.shards:
             raise ValueError(
                 f"batch_size must be a multiple of {self.shards}, the shards that X in parts is read in, for "
                 f"a batch has as many samples of each, got {batch}"
             )
-        size = window_of(self.n_features) if window is None else window
         size = -(-max(size, 1) // batch) * (batch // self.shards)
         return Cut(batch, batch, size, shuffle, steps or 0, seed)
 
@@ -94,7 +101,7 @@ class PartedStream(Stream):
         _refuse_other_columns(counted)
         self._counts = [one.n_samples for one in counted]
         known = [n for n in self._counts if n is not None]
-        self._batch, there = cut.batch // self.shards, None  # of a shard
+        self._batch, there = cut.step // self.shards, None  # of a shard
         if len(known) == len(self._counts):
             if not any(known):
                 raise ValueError(f"X must have at least one row, got {self.parts!r}, which have none")
@@ -106,8 +113,9 @@ class PartedStream(Stream):
                 "steps_per_epoch must be given to fit, for nobody knows how many samples all parts of X "
                 "have; got None"
             )
-        batch = min(cut.batch, self.n_samples or cut.batch)
-        return cut._replace(batch=batch, step=batch, steps=steps_of(cut.steps or None, there))
+        step = self._batch * self.shards if self.apart else min(cut.step, self.n_samples or cut.step)
+        batch = self._batch if self.apart else step
+        return cut._replace(batch=batch, step=step, steps=steps_of(cut.steps or None, there))
 
     def _asked(self, name: str, *said: Any) -> list[Any]:
         """What all processes find, by rank: see :class:`rewire._shard_reader.ShardReader`."""
@@ -157,10 +165,10 @@ class PartedStream(Stream):
         orders = [o + base for o, base in zip((o for own in found for o in own.orders), bases, strict=True)]
         whole = min(map(len, orders)) // batch * batch
         batches = [np.stack([o[:whole].reshape(-1, batch) for o in orders], axis=1).reshape(-1)]
-        sizes = [batch * len(orders)]
+        sizes = [batch if self.apart else batch * len(orders)]
         for at in range(whole, max(map(len, orders)), batch):
             batches.append(np.concatenate([o[at : at + batch] for o in orders]))
-            sizes.append(len(batches[-1]))
+            sizes.append(batch if self.apart else len(batches[-1]))
         samples, weights = Samples(self._reader.source, targets, weight), SampleWeights(weight)
         for rows, size in zip(batches, sizes, strict=True):
             if len(rows):

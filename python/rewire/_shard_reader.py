@@ -104,6 +104,7 @@ class ShardReader:
 
     Attributes
     ----------
+    parts : Parts
     source, targets : Source, Targets
         The samples of the present window.
     """
@@ -112,7 +113,7 @@ class ShardReader:
     targets: Targets
 
     def __init__(self, parts: Parts, loss: Loss, rank: int, size: int) -> None:
-        self._parts, self._loss, self._rank, self._size = parts, loss, rank, size
+        self.parts, self._loss, self._rank, self._size = parts, loss, rank, size
         self._shards: dict[int, Joined] = {}
         self._ahead: Ahead[tuple[Samples | None, ShardWindow]] | None = None
 
@@ -120,7 +121,7 @@ class ShardReader:
         """Open the parts of its shards, each once."""
         self.close()
         own = shards_for(self._rank, self._size, shards)
-        self._shards = {k: joined(self._parts, range(k, len(self._parts), shards)) for k in own}
+        self._shards = {k: joined(self.parts, range(k, len(self.parts), shards)) for k in own}
         return [Counted(one.n_samples, one.first) for one in self._shards.values()]
 
     def shown(self, what: str, expected: Expected, most: int) -> list[tuple[Moments, Extremes] | None]:

@@ -27,6 +27,7 @@ from rewire.losses import Loss, Targets
 from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
+from rewire.streams.parts import Parts
 
 __all__ = ["Found", "Helpers", "Outcome", "ShardRunner", "outcome"]
 
@@ -219,8 +220,8 @@ class Helpers(Protocol):
     def read(self, reader: Any, name: str, said: tuple[Any, ...]) -> list[Any]: ...
 
     def alone(
-        self, train: Callable[..., Any], said: Any, trainings: int, source: Source, targets: Targets,
-        threads: int,
+        self, train: Callable[..., Any], said: Any, trainings: int, source: Source | Parts,
+        targets: Targets | None, threads: int,
     ) -> list[Any]: ...  # fmt: skip
 
     def round(

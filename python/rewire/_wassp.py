@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from rewire._fit import Fit
 from rewire._format import plural
 from rewire._inputs import Source
 from rewire._merging import merge
+from rewire._parted import PartedStream
 from rewire._sharded import Helpers
 from rewire._shards import cut, summed
 from rewire._signals import Interrupts
@@ -29,6 +30,7 @@ from rewire.parameters import Field
 from rewire.progress import line, print_now, progress
 from rewire.store import WeightStore
 from rewire.streams.joining import Samples
+from rewire.streams.parts import Parts
 from rewire.streams.stream import Stream
 from rewire.streams.windows import Cut
 
@@ -66,6 +68,11 @@ class AloneFit(Fit):
 
     part: NDArray[np.int64]
 
+    def on(self, part: NDArray[np.int64]) -> Self:
+        """Learn from these."""
+        self.part, self.samples = part, len(part)
+        return self
+
     def order(self) -> NDArray[np.int64]:
         """The training's samples in the order of this epoch."""
         if not self.shuffle:
@@ -74,26 +81,35 @@ class AloneFit(Fit):
         return np.random.Generator(np.random.Philox(words)).permutation(self.part)
 
 
-def train_alone(said: Alone, number: int, source: Source, targets: Targets, threads: int) -> Ended | None:
+def train_alone(
+    said: Alone, number: int, source: Source | Parts, targets: Targets | None, threads: int
+) -> Ended | None:
     """One training, from its beginning to its end; None if its part of the samples has no weight."""
     trainer = said.kind.from_config(said.config, said.arrays, callbacks=())
-    words = np.random.SeedSequence([trainer.seed, trainer.epoch, _PARTS])
-    every = np.random.Generator(np.random.Philox(words)).permutation(source.n_samples)
-    first, end = cut(source.n_samples, said.trainings)[number]
-    part = np.sort(every[first:end])
-    if not part.size or (said.weight is not None and not said.weight[part].any()):
-        return None
+    part = np.empty(0, np.int64)
+    if not isinstance(source, Parts):
+        words = np.random.SeedSequence([trainer.seed, trainer.epoch, _PARTS])
+        every = np.random.Generator(np.random.Philox(words)).permutation(source.n_samples)
+        first, end = cut(source.n_samples, said.trainings)[number]
+        part = np.sort(every[first:end])
+        if not part.size or (said.weight is not None and not said.weight[part].any()):
+            return None
     drawn = np.random.SeedSequence([trainer.seed, trainer.network.seed, trainer.epoch, number, _SEEDS])
     trainer.seed, trainer.network.seed = (int(word) for word in drawn.generate_state(2, np.uint32))
     trainer.threads, trainer.standardize = threads, False  # scales are those of all samples
     trainer.state.told = set(said.told)
     trainer.take_state()  # it may be that no step was made before
     with trainer.network.gate.writing("fit"), Interrupts() as interrupts:
-        run = AloneFit(
-            trainer, trainer.network.workspace(), Samples(source, targets, said.weight), None, said.cut,
-            interrupts,
-        )  # fmt: skip
-        run.part, run.samples = part, len(part)
+        ws = trainer.network.workspace()
+        if isinstance(source, Parts):
+            trainer.shards = 1
+            own, batch = PartedStream(source.of_shard(number, said.trainings), trainer), said.cut.batch
+            division = own.cut(batch, None, None, said.cut.shuffle, trainer.seed, trainings=1, every=1)
+            run = Fit(trainer, ws, own, None, division, interrupts)
+        else:
+            assert targets is not None
+            samples = Samples(source, targets, said.weight)
+            run = AloneFit(trainer, ws, samples, None, said.cut, interrupts).on(part)
         before = len(trainer.history)
         run.epochs(said.epochs, progress(0))
     _, arrays = trainer.network_state()
@@ -105,7 +121,7 @@ def train_alone(said: Alone, number: int, source: Source, targets: Targets, thre
 
 
 def finish(
-    trainer: TrainerLike, plan: WASSP, helpers: Helpers | None, data: Samples,
+    trainer: TrainerLike, plan: WASSP, helpers: Helpers | None, data: Samples | PartedStream,
     validation: Samples | Stream | None, division: Cut, epochs: int, threads: int,
     *, whole: AbstractContextManager[None], say: bool,
 ) -> None:  # fmt: skip
@@ -113,11 +129,11 @@ def finish(
 
     It waits in ``whole``, where the trainer becomes what was merged.
     """
-    source, targets, _ = data
+    source, targets, weight = data if isinstance(data, Samples) else (data.parts, None, None)
     trainings = plan.workers or (1 if helpers is None else helpers.size)
     config = {**trainer.config(), "callbacks": []}
     arrays = {name: a for name, a in trainer.arrays().items() if not name.startswith("callbacks.")}
-    said = Alone(type(trainer), config, arrays, data.weight, trainings, epochs, division, trainer.state.told)
+    said = Alone(type(trainer), config, arrays, weight, trainings, epochs, division, trainer.state.told)
     if say:
         print_now(f"{plural(epochs, 'epoch')} of {trainings} trainings, each with links of its own")
     if helpers is None:

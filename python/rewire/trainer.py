@@ -350,7 +350,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
                     kind = AsyncFit if isinstance(plan, WASAP) else Fit
                     run = kind(self, self._workspace, data, validation, cut, interrupts, others, plan)
                     try:
-                        if isinstance(plan, WASSP) and isinstance(data, Samples):
+                        if isinstance(plan, WASSP) and isinstance(data, (Samples, PartedStream)):
                             alone = plan.epochs_alone(epochs)
                             last = partial(
                                 finish, self, plan, others, data, validation, cut, alone, run.threads,
@@ -425,17 +425,18 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy
     ) -> Samples | Stream:
         """What ``fit`` learns from."""
-        if isinstance(X, Parts):
-            refuse_beside(X, y, sample_weight)
-            return PartedStream(X, self)
-        if not isinstance(plan, WASSP):
-            return self._data(X, y, sample_weight, "", window=window)
+        whole = isinstance(plan, WASSP)
         for name, value in (("window", window), ("steps_per_epoch", steps)):
-            if value is not None:
+            if whole and value is not None:
                 raise ValueError(
                     f"{name} must not be given with {plan!r}, whose trainings learn from parts of all "
                     f"samples by themselves, got {value}"
                 )
+        if isinstance(X, Parts):
+            refuse_beside(X, y, sample_weight)
+            return PartedStream(X, self)
+        if not whole:
+            return self._data(X, y, sample_weight, "", window=window)
         pieces = pieces_of(X, y, sample_weight, window=2**62)
         if pieces is not None:
             raise ValueError(

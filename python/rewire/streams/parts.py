@@ -66,6 +66,12 @@ class Parts:
         x, y, weight = (*found, None)[:3]
         return x, y, weight
 
+    def of_shard(self, number: int, shards: int) -> Parts:
+        """The parts of one of so many shards."""
+        found = Parts(self._given[number::shards], self._read)
+        found.names = self.names[number::shards]
+        return found
+
     def described(self) -> str:
         """Words that are equal for equal parts, as far as can be told without opening them."""
         found = hashlib.blake2b(digest_size=16)

@@ -13,7 +13,7 @@ from rewire._format import plural
 from rewire._parted import PartedStream
 from rewire._sharded import Helpers
 from rewire._shards import DEFAULT, MOST
-from rewire._strategies import WASAP, LocalSGD, Strategy, Sync, check_strategy, trainings_of
+from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, check_strategy, trainings_of
 from rewire._training import TrainerLike
 from rewire.progress import print_now
 from rewire.streams.joining import Samples
@@ -43,10 +43,10 @@ def cut_for(
     """
     check_strategy(trainer, strategy, workers)
     parts = data if isinstance(data, PartedStream) else None
-    if parts is not None and not isinstance(strategy, Sync):
+    if parts is not None and isinstance(strategy, WASAP):
         raise ValueError(
-            f"strategy {strategy!r} cannot be used where X is in parts: the shards of every batch are what "
-            "processes read"
+            f"strategy {strategy!r} cannot be used where X is in parts: a batch goes to whoever is first, "
+            "and each process has samples of its own; WASSP() and LocalSGD() can"
         )
     if isinstance(strategy, WASAP):
         if launched:
@@ -60,6 +60,14 @@ def cut_for(
             print_now(
                 f"{strategy!r}: there is one training, so nothing is averaged; give it workers=2 or more"
             )
+        if parts is not None:
+            if any(rule.probe_batches for rule in trainer.rewiring.parts()):
+                raise ValueError(
+                    f"strategy {strategy!r} cannot be used with {trainer.rewiring.label} where X is in "
+                    "parts: it looks at gradients of samples that rank 0 may not have"
+                )
+            parts.shards, parts.apart = trainings_of(strategy, workers), True
+            _refuse_few(parts, "LocalSGD(workers=...)", parts.shards)
         return
     if (workers > 1 or parts is not None) and trainer.shards is None:
         trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
@@ -78,11 +86,18 @@ def cut_for(
         )
     if parts is not None:
         parts.shards = trainer.shards or 1
-        if parts.shards > len(parts.parts):
-            raise ValueError(
-                f"X must be in as many parts as a batch has shards, {parts.shards}, or more, got "
-                f"{plural(len(parts.parts), 'part')}: Trainer(shards=...) says another number"
-            )
+        _refuse_few(parts, "Trainer(shards=...)", parts.shards)
+        if isinstance(strategy, WASSP):
+            _refuse_few(parts, "WASSP(workers=...)", strategy.workers or workers)
+
+
+def _refuse_few(parts: PartedStream, what: str, least: int) -> None:
+    """ValueError where a shard, or a training, would have no part."""
+    if least > len(parts.parts):
+        raise ValueError(
+            f"X must be in as many parts as there are shards, {least}, or more, got "
+            f"{plural(len(parts.parts), 'part')}: {what} says another number"
+        )
 
 
 def helpers(

@@ -260,7 +260,7 @@ class _Server:
             if isinstance(order, RoundOrder):
                 return self.round(order)
             if isinstance(order, AloneOrder):
-                data, threads = self.data(None), order.threads
+                data, threads = self.whole(), order.threads
                 own = cut(order.trainings, self.comm.size)[self.comm.rank]
                 return AloneAnswer([order.train(order.said, k, *data, threads) for k in range(*own)])
             rank, size = self.comm.rank, self.comm.size
@@ -295,6 +295,10 @@ class _Server:
         assert self.job.source is not None and self.job.targets is not None
         return self.job.source, self.job.targets
 
+    def whole(self) -> tuple[Source | Parts, Targets | None]:
+        """All data: samples, or the parts that it reads some of."""
+        return self.data(None) if self.reader is None else (self.reader.parts, None)
+
     def round(self, order: RoundOrder) -> RoundAnswer:
         """Make this process's trainings of a round."""
         optimizer = pickle.loads(order.optimizer)
@@ -315,9 +319,11 @@ class _Server:
         runner = RoundRunner(self.network, passing, self.loss, optimizer)
         runner.source, runner.targets = self.data(order.data)
         runner.metric = self.loss.metric(self.network.final) if order.looks else None
-        sums = []
-        for node in nodes_for(self.comm.rank, self.comm.size, len(order.task.parts)):
-            total = runner.total(order.task, self.state, order.state, *node)
+        sums, task, rank, size = [], order.task, self.comm.rank, self.comm.size
+        if task.bases is not None:  # its samples begin with those of its first training
+            task = task.from_row(task.bases[shards_for(rank, size, len(task.parts)).start])
+        for node in nodes_for(rank, size, len(task.parts)):
+            total = runner.total(task, self.state, order.state, *node)
             if total is not None:
                 sums.append((node, total))
         return RoundAnswer(runner.found, sums)

@@ -23,6 +23,7 @@ from rewire.network import Sequential
 from rewire.parameters import SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.streams.joining import Samples, chosen
+from rewire.streams.parts import Parts
 from rewire.workers.comm import Comm, Talk, parts_of, thing_of
 from rewire.workers.serving import (
     AloneAnswer,
@@ -164,8 +165,8 @@ class Team:
         return found
 
     def alone(
-        self, train: Callable[..., Any], said: Any, trainings: int, source: Source, targets: Targets,
-        threads: int,
+        self, train: Callable[..., Any], said: Any, trainings: int, source: Source | Parts,
+        targets: Targets | None, threads: int,
     ) -> list[Any]:  # fmt: skip
         """What trainings end with that each process makes some of: ``train(said, number, ...)``."""
         while self._busy:  # gradients that nobody waits for any more
