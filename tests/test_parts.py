@@ -456,6 +456,7 @@ def test_a_file_may_have_the_name_of_a_pattern(tmp_path):
 
 def test_who_wants_arrays_says_that_parts_are_none():
     estimator = rw.SparseMLPClassifier(max_iter=1)
-    for call in (lambda: estimator.fit(PARTS, Y), lambda: trainer().train_step(PARTS, Y)):
+    fits = lambda: estimator.fit(PARTS), lambda: estimator.fit(PARTS, Y)
+    for call in (*fits, lambda: trainer().train_step(PARTS, Y)):
         with pytest.raises(TypeError, match=r"X must be an array here, got Parts\(10: part 0 to part 9\)"):
             call()

@@ -26,6 +26,7 @@ from rewire.layers import Layer
 from rewire.losses import Loss, loss
 from rewire.losses.base import KINDS as LOSSES
 from rewire.streams.kinds import is_large
+from rewire.streams.parts import Parts
 
 __all__ = [
     "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
@@ -42,6 +43,8 @@ def alike(some: list[Any], others: list[Any]) -> bool:
 def features(X: Any) -> Any:
     """X for scikit-learn's checks, once what they would not speak of in our words is refused."""
     _checks.refuse_iterables("X", X)
+    if isinstance(X, Parts):
+        np.asarray(X)  # an error that says who takes them, where there may be no y to speak of
     shape = getattr(X, "shape", ())
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] > _checks.MAX_NEURONS:
         raise ValueError(f"X must have at most {_checks.MAX_NEURONS} features, got shape {shape}")
