@@ -101,10 +101,13 @@ def test_workers_leave_no_trace_and_runs_go_on(run, tmp_path):
 
 
 def test_whole_files_are_held_out(run, tmp_path):
+    """Of the three that are left a batch has as many samples each, and nearly the usual number in all."""
     pattern = written(tmp_path, ".npy", LABELS)
     record = tmp_path / "j"
-    words = ("--loss", "cross_entropy", "--epochs", "2", "--validation", "0.25", "--json", record, "--quiet")
-    assert trained(run, pattern, *words)[0] == 0
+    words = ("--loss", "cross_entropy", "--epochs", "2", "--validation", "0.25", "--json", record)
+    code, printed, _ = run("train", "--data", pattern, "--hidden", "9", *words)
+    assert code == 0 and "batches are cut into 3 shards from now on" in printed
+    assert json.loads(record.read_text())["batch_size"] == 129
     rest, held = _pattern.load_pattern(pattern, "classes").X.held_out(0.25)
     assert {*rest.names} | {*held.names} == {str(tmp_path / f"part-{k}.npy") for k in range(4)}
     assert len(held) == 1 and rest.shape[0] + held.shape[0] == 120

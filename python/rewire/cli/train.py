@@ -20,6 +20,7 @@ from rewire._fileio import write_json
 from rewire._format import percent, plural
 from rewire._format import seconds as spent
 from rewire._registry import Registry
+from rewire._shards import DEFAULT
 from rewire._signals import Interrupts
 from rewire._strategies import Strategy, trainings_of
 from rewire._targets import is_whole
@@ -210,10 +211,13 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
         "preset": arguments.preset,
     }
     plan = noted(arguments, notes, processes)
-    together = notes["batch_size"] * (1 if plan is None else trainings_of(plan, processes))
     with usage():
+        rows, files = _to_learn(data, notes["validation"])
+        if files and arguments.batch_size is None and not has_whole_batches(plan):  # as many samples of each
+            shards = arguments.shards or min(DEFAULT, files)
+            notes["batch_size"] = -(-notes["batch_size"] // shards) * shards
+        together = notes["batch_size"] * (1 if plan is None else trainings_of(plan, processes))
         recipe = Recipe(recipe_options(arguments))
-        rows = _rows_to_learn(data, notes["validation"])
         trainer = recipe.trainer(
             data, seed=arguments.seed or 0, threads=arguments.threads, steps=-(-rows // together)
         )
@@ -320,13 +324,12 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
     return (rows_of(data.X, train), data.y[train]), (rows_of(data.X, rest), data.y[rest])
 
 
-def _rows_to_learn(data: Dataset, fraction: float | None) -> int:
-    """How many samples are not held out."""
-    if not fraction:
-        return int(data.X.shape[0])
+def _to_learn(data: Dataset, fraction: float | None) -> tuple[int, int]:
+    """How many samples are not held out, and how many files, where these are parts."""
     if isinstance(data.X, FileParts):
-        return data.X.held_out(fraction)[0].shape[0]
-    return int(np.count_nonzero(~hold_out(data, fraction)))
+        rest = data.X.held_out(fraction)[0] if fraction else data.X
+        return rest.shape[0], len(rest)
+    return int(np.count_nonzero(~hold_out(data, fraction)) if fraction else data.X.shape[0]), 0
 
 
 @contextlib.contextmanager

@@ -80,9 +80,10 @@ def cut_for(
                 f"Trainer(shards={trainer.shards})"
             )
     if workers > (trainer.shards or 1):
+        of_parts = "" if parts is None else f": X is in {plural(len(parts.parts), 'part')}, and each has some"
         raise ValueError(
             f"workers must be at most the number of shards that a batch is cut into, {trainer.shards or 1}, "
-            f"got {workers}"
+            f"got {workers}{of_parts}"
         )
     if parts is not None:
         parts.shards = trainer.shards or 1
