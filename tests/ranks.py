@@ -25,11 +25,19 @@ OPENED = set()  # parts, in this process
 
 STRATEGIES = {
     "sync": lambda: rw.Sync(), "parts": lambda: rw.Sync(), "local": lambda: rw.LocalSGD(3, workers=4),
-    "wassp": lambda: rw.WASSP(0.5, workers=4),
+    "wassp": lambda: rw.WASSP(0.5, workers=4), "local parts": lambda: rw.LocalSGD(3, workers=SHARDS),
+    "wassp parts": lambda: rw.WASSP(0.5, workers=SHARDS),
 }  # fmt: skip
+LOOKING = ("sync", "parts", "local", "wassp", "wassp parts")  # where a rule may look at gradients
 RULES = {"set": "set", "rigl": {"name": "rigl", "every": 2, "fraction": 0.4}, "static": None}
-SMALL = [(strategy, "set" if strategy == "wassp" else "rigl", 0.3, 0.3) for strategy in STRATEGIES]
-WHOLE = list(itertools.product(STRATEGIES, RULES, (0.0, 0.3), (None, 0.3)))
+SMALL = [
+    (strategy, "rigl" if strategy in ("sync", "parts", "local") else "set", 0.3, 0.3)
+    for strategy in STRATEGIES
+]
+WHOLE = [
+    row for row in itertools.product(STRATEGIES, RULES, (0.0, 0.3), (None, 0.3))
+    if row[1] != "rigl" or row[0] in LOOKING
+]  # fmt: skip
 TABLES = {"small": SMALL, "whole": WHOLE}
 
 
@@ -44,7 +52,7 @@ def made(strategy, rule, dropout, clip):
     return rw.Trainer(
         rw.Sequential(layers, seed=3), loss="cross_entropy",
         optimizer=rw.SGD(0.1, momentum=0.9, clip_norm=clip), rewiring=RULES[rule],
-        shards=None if strategy == "local" else SHARDS, horizon=2,
+        shards=None if strategy.startswith("local") else SHARDS, horizon=2,
     )  # fmt: skip
 
 
@@ -78,8 +86,9 @@ def parts_of(rank, size):
 def fitted(trainer, strategy, epochs=2, **options):
     options |= {"epochs": epochs, "batch_size": 8, "verbose": 0, "timeout": 120.0}
     given = (X, Y)
-    if strategy == "parts":
-        given, options["window"] = (rw.datasets.parts(range(len(ENDS) - 1), read=part),), 24
+    if strategy.endswith("parts"):
+        given = (rw.datasets.parts(range(len(ENDS) - 1), read=part),)
+        options |= {} if strategy.startswith("wassp") else {"window": 24}
     trainer.fit(*given, strategy=STRATEGIES[strategy](), **options)
     return trainer
 

@@ -112,6 +112,8 @@ def load_pattern(
     for file in files:
         found, width, columns = _looked_at(file, y)
         refuse_other_columns(first, file, columns)
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise FileError(file, "y holds NaN or infinity")
         first = file, columns
         each.append(found)
         widths.add(width)
