@@ -123,12 +123,11 @@ def load_pattern(
         raise FileError(pattern, "has words for y in some files and numbers in others, or more columns of it")
     whole, _, found_classes = read_targets(pattern, np.concatenate(each), None, targets)
     if found_classes is not None and classes is not None:
-        class_numbers(np.array(found_classes), np.array(classes), "y")
-        whole = class_numbers(np.array(found_classes)[whole], np.array(classes), "y")
+        whole = class_numbers(np.array(found_classes), np.array(classes), "y")[whole]
         found_classes = tuple(classes)
     known = None if found_classes is None else np.array(found_classes)
-    if known is not None and np.array_equal(known, np.arange(len(known))):
-        known = None  # they are their numbers
+    if known is not None and known.dtype.kind in "iu" and np.array_equal(known, np.arange(len(known))):
+        known = None if each[0].ndim == 1 else known  # labels that are their numbers can stay where they are
     parts = FileParts(files, partial(_part, y=y, classes=known), [len(one) for one in each], width)
     source = f"{plural(len(files), 'file')}, {source_of(pattern)}"
     return Dataset(name_of(pattern), parts, whole, None, None, found_classes, (width,), source)
@@ -166,4 +165,4 @@ def _part(path: str, y: Column, classes: NDArray[Any] | None) -> tuple[Any, Any]
         return X, found
     if isinstance(found, str):
         return X, ClassColumn(found, classes)
-    return X, class_numbers(np.asarray(found), classes, f"y of {path}")
+    return X, class_numbers(np.asarray(found).reshape(-1), classes, f"y of {path}")
