@@ -120,7 +120,7 @@ def mapped_array(
     return np.ndarray(shape, kind, there, 0, strides)
 
 
-def _goes_forward(x: NDArray[Any]) -> bool:
+def _is_row_major(x: NDArray[Any]) -> bool:
     """Whether rows lie one behind the other in a file, maybe with others or other columns between."""
     least = x.dtype.itemsize
     for n, stride in zip(x.shape[::-1], x.strides[::-1], strict=True):
@@ -139,7 +139,7 @@ def place_in_file(x: Any) -> tuple[str, int] | None:
     root, file = _root(x), _opened(x)
     if file is None or not isinstance(root, mmap.mmap) or file.filename is None or file.mode == "c":
         return None
-    if not x.size or not _goes_forward(x):
+    if not x.size or not _is_row_major(x):
         return None
     begins = file.offset - file.offset % mmap.ALLOCATIONGRANULARITY  # of the map, in the file
     offset = begins + x.ctypes.data - np.frombuffer(root, np.uint8).ctypes.data
