@@ -63,7 +63,8 @@ class LocalSGD(Strategy):
     The history's step, and ``on_step_end``, which comes once a round with the mean loss of it, count steps of
     one worker: ``state.multiples(100)`` says whether a multiple of 100 was reached. A rule that looks at
     gradients looks at the first batch of the first worker, which is learnt from afterwards whatever
-    ``skip_step`` says. Batches are not cut into shards.
+    ``skip_step`` says. Batches are not cut into shards. Of data in parts (``rewire.datasets.parts``) each
+    worker has its own, every n-th of them, and such rules are refused.
     """
 
     def __init__(self, every: int = 32, *, workers: int | None = None) -> None:
@@ -74,11 +75,11 @@ class LocalSGD(Strategy):
 class WASSP(Strategy):
     """Every step together at first; in the last epochs each alone, with links of its own; then a merge.
 
-    In the last epochs every training has a part of the samples, drawn for the whole of them, and rewires by
-    itself. At the end their links are merged, and pruned back to as many as a layer of each training had:
-    those whose merged weights are smallest in magnitude are given up. Where these numbers differ, since a
-    rule moves links between layers, a layer gets their mean. Dense layers, biases and buffers become their
-    means.
+    In the last epochs every training has a part of the samples, drawn for the whole of them (of data in parts
+    every n-th one), and rewires by itself. At the end their links are merged, and pruned back to as many as a
+    layer of each training had: those whose merged weights are smallest in magnitude are given up. Where these
+    numbers differ, since a rule moves links between layers, a layer gets their mean. Dense layers, biases and
+    buffers become their means.
 
     Parameters
     ----------
