@@ -160,10 +160,25 @@ def test_patterns_that_are_none(run, tmp_path):
         (("train", "--data", tmp_path / "part-*.npz"), "no file has a name like"),
         (("compare", "--data", pattern, "--grid", "rewiring=set"), "is a pattern of files, which train and"),
         (("encode", "--data", pattern, "--model", "rbm", "--out", tmp_path / "o.npz"), "is a pattern"),
-        (("train", "--data", "a.csv", "b.csv"), "a pattern of files stands in quotes"),
+        (("train", "--data", "a.csv", "b.csv"), "train and eval take many files by a pattern in quotes"),
     ):
         code, _, wrong = run(*words)
         assert code != 0 and said in wrong, words
     other_kind(tmp_path)
     with pytest.raises(ValueError, match="must be of one kind, of .*, got .csv, .npy"):
         _pattern.load_pattern(str(tmp_path / "part-*"))
+
+
+def test_no_file_of_a_pattern_is_written_over(run, tmp_path):
+    pattern = written(tmp_path, ".npy", LABELS)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    model = tmp_path / "model"
+    rw.Sequential([rw.Sparse(6, 3, density=0.5, activation="softmax")]).save(model)
+    for words in (
+        ("train", "--data", pattern, "--save", tmp_path / "part-0.npy"),
+        ("train", "--data", pattern, "--json", tmp_path / "part-1.npy"),
+        ("eval", model, "--data", pattern, "--json", tmp_path / "part-3.npy"),
+    ):
+        code, _, wrong = run(*words)
+        assert code != 0 and "this file is named for something else too" in wrong
+    assert all(path.read_bytes() == held for path, held in files.items())

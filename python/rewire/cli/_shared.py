@@ -20,6 +20,7 @@ from rewire._saving import Contents
 from rewire._signals import terminating
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
+from rewire.datasets._parts import files_of
 from rewire.datasets._pattern import is_pattern, load_pattern
 from rewire.datasets._samples import Samples
 from rewire.datasets._tables import TABLES, kind_of
@@ -170,6 +171,12 @@ def tell(text: object) -> None:
 def data_file(data: str | None) -> str | None:
     """The file that --data names, or --y, if it names one."""
     return data if data is not None and str(data).lower().endswith(datasets.FILES) else None
+
+
+def data_files(data: str | None) -> list[str]:
+    """The same, one by one where a pattern names many."""
+    name = data_file(data)
+    return [] if name is None else files_of(name) if is_pattern(name) else [name]
 
 
 def load_data(name: str, loss: Any = None, y: str | int | None = None) -> Dataset:

@@ -12,6 +12,7 @@ from rewire.cli._shared import (
     STANDARDISED,
     check_outputs,
     data_file,
+    data_files,
     environment,
     known_column,
     known_data,
@@ -28,9 +29,8 @@ from rewire.trainer import Trainer
 
 def run(arguments: Namespace) -> int:
     """Print loss and accuracy of the training and the test set."""
-    check_outputs(
-        None, arguments.json, inputs=[arguments.file, *map(data_file, (arguments.data, arguments.y))]
-    )
+    inputs = [arguments.file, *data_files(arguments.data), data_file(arguments.y)]
+    check_outputs(None, arguments.json, inputs=inputs)
     use_threads(arguments.threads)
     with files.opened(arguments.file) as contents:
         refuse_untargeted(contents)

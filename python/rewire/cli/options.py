@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments") and message.lower().endswith(datasets.FILES):
-            message += "; a pattern of files stands in quotes, --data 'DIR/*.parquet'"
+            message += "; train and eval take many files by a pattern in quotes, --data 'DIR/*.parquet'"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 

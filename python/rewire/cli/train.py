@@ -33,6 +33,7 @@ from rewire.cli._shared import (
     UsageError,
     check_outputs,
     data_file,
+    data_files,
     data_record,
     environment,
     known_column,
@@ -92,7 +93,7 @@ def _run(arguments: Namespace) -> int:
         raise UsageError("--save-every needs --save: say where to")
     if arguments.shards is not None and (arguments.workers or 1) > arguments.shards:
         raise UsageError(f"--workers {arguments.workers} needs --shards {arguments.workers} or more")
-    inputs = [data_file(arguments.data), data_file(arguments.y), arguments.layers]
+    inputs = [*data_files(arguments.data), data_file(arguments.y), arguments.layers]
     check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.resume)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
