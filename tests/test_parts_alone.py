@@ -89,8 +89,9 @@ def test_an_epoch_is_gone_on_with_in_its_middle(tmp_path):
     assert bits(fitted(local(), resumed, window=24, shuffle=False)) == bits(whole)
 
 
-def test_last_epochs_alone_on_own_parts(tmp_path):
-    """The bits of one process; a training opens its own parts in all its epochs."""
+@pytest.mark.parametrize("shards", [2, 4])
+def test_last_epochs_alone_on_own_parts(tmp_path, shards):
+    """The bits of one process; a process opens the parts of its own shards in all epochs, and no others."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
@@ -98,17 +99,33 @@ def test_last_epochs_alone_on_own_parts(tmp_path):
     made = []
     for workers, folder in enumerate(folders, 1):
         given = rw.datasets.parts([(str(folder), k) for k in range(8)], read=noted)
-        plan = rw.WASSP(1.0, workers=2)
-        made.append(fitted(plan, trainer(shards=2), given=given, epochs=3, workers=workers))
+        plan = rw.WASSP(0.4, workers=2)
+        made.append(fitted(plan, trainer(shards=shards), given=given, epochs=3, workers=workers))
     assert bits(made[0]) == bits(made[1])
     assert sum(p.nnz for p in made[0].network.sparse_parameters) == links
     opened = [{*map(int, file.read_text().split())} for file in folders[1].iterdir()]
-    assert sorted(map(sorted, opened)) == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    first = [k for k in range(8) if k % shards < shards // 2]
+    assert sorted(map(sorted, opened)) == [first, [k for k in range(8) if k not in first]]
+
+
+@pytest.mark.filterwarnings("ignore:X. shard 0 of 2 has 60 samples")
+@pytest.mark.parametrize("lacks", ["rows", "weight"])
+def test_a_training_without_samples_or_weight_is_left_out(lacks):
+    """As of arrays: the others are merged without it."""
+    weights = [np.full(30, float(lacks == "rows" or number % 2 == 0)) for number in range(4)]
+    rows = [slice(30 * k, 30 * k + (30 if lacks == "weight" or k % 2 == 0 else 0)) for k in range(4)]
+    given = [(X[r], Y[r], w[: len(X[r])]) for r, w in zip(rows, weights, strict=True)]
+    made = [
+        fitted(rw.WASSP(0.5, workers=2), trainer(shards=2), given=rw.datasets.parts(given), workers=workers)
+        for workers in (1, 2)
+    ]
+    assert bits(made[0]) == bits(made[1]) and made[0].epoch == 2
 
 
 REFUSED = [
     (rw.LocalSGD(2, workers=9), {}, {}, "as there are shards, 9, or more, got 8 parts: LocalSGD"),
     (rw.WASSP(workers=9), {}, {}, "as there are shards, 9, or more, got 8 parts: WASSP"),
+    (rw.WASSP(workers=4), {"shards": 2}, {}, r"workers of WASSP\(.*\) must be at most .*, 2, got 4: each"),
     (rw.LocalSGD(2, workers=2), {"rewiring": "rigl"}, {}, "'rigl' where X is in parts: it looks at"),
     (rw.WASAP(workers=2), {}, {"workers": 2}, r"used where X is in parts: .* WASSP\(\) and LocalSGD"),
     (rw.WASSP(workers=2), {}, {"window": 64}, "window must not be given with"),

@@ -25,11 +25,11 @@ from rewire._moments import balanced
 from rewire.losses import Loss, Targets, Truth
 
 __all__ = [
-    "DEFAULT", "MOST", "Shard", "Task", "cut", "halved", "levels_of", "nodes_of", "runs_of", "shard_of",
-    "shards_for", "summed", "task_of",
+    "MOST", "Shard", "Task", "cut", "halved", "levels_of", "nodes_of", "runs_of", "shard_of",
+    "shards_for", "shards_of_parts", "summed", "task_of", "usual_shards",
 ]  # fmt: skip
 
-DEFAULT = 8  # where several processes train together, and nobody has said a number
+_USUAL = 8  # where several processes train together, and nobody has said a number
 MOST = 4096
 
 T = TypeVar("T")
@@ -92,6 +92,17 @@ def runs_of(rows: NDArray[np.int64], bases: tuple[int, ...]) -> list[tuple[int, 
     """Where shards of a batch begin and end that have samples of their own; rows are in their order."""
     ends = np.searchsorted(shard_of(rows, bases), np.arange(len(bases)), side="right").tolist()
     return list(zip([0, *ends], ends, strict=False))
+
+
+def usual_shards(processes: int) -> int:
+    """Shards of a batch where nobody has said how many."""
+    return max(_USUAL, 1 << (processes - 1).bit_length())
+
+
+def shards_of_parts(processes: int, parts: int, batch: int | None) -> int:
+    """The same where each shard has parts, and as many samples of a batch, if its size has been said."""
+    most = min(usual_shards(processes), parts)
+    return max(n for n in range(1, most + 1) if (batch or n) % n == 0)
 
 
 def shards_for(rank: int, size: int, shards: int) -> range:

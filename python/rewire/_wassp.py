@@ -30,8 +30,9 @@ from rewire.parameters import Field
 from rewire.progress import line, print_now, progress
 from rewire.store import WeightStore
 from rewire.streams.joining import Samples
+from rewire.streams.kinds import joined
 from rewire.streams.parts import Parts
-from rewire.streams.stream import Stream
+from rewire.streams.stream import Stream, in_order
 from rewire.streams.windows import Cut
 
 __all__ = ["Alone", "Ended", "finish", "train_alone"]
@@ -86,8 +87,13 @@ def train_alone(
 ) -> Ended | None:
     """One training, from its beginning to its end; None if its part of the samples has no weight."""
     trainer = said.kind.from_config(said.config, said.arrays, callbacks=())
-    part = np.empty(0, np.int64)
-    if not isinstance(source, Parts):
+    if isinstance(source, Parts):
+        shards = trainer.shards or 1
+        parts = source.of_shards(*cut(shards, said.trainings)[number], shards)
+        trainer.shards = 1
+        if not _has_weight(parts, trainer.network.n_in):
+            return None
+    else:
         words = np.random.SeedSequence([trainer.seed, trainer.epoch, _PARTS])
         every = np.random.Generator(np.random.Philox(words)).permutation(source.n_samples)
         first, end = cut(source.n_samples, said.trainings)[number]
@@ -102,8 +108,7 @@ def train_alone(
     with trainer.network.gate.writing("fit"), Interrupts() as interrupts:
         ws = trainer.network.workspace()
         if isinstance(source, Parts):
-            trainer.shards = 1
-            own, batch = PartedStream(source.of_shard(number, said.trainings), trainer), said.cut.batch
+            own, batch = PartedStream(parts, trainer), said.cut.batch
             division = own.cut(batch, None, None, said.cut.shuffle, trainer.seed, trainings=1, every=1)
             run = Fit(trainer, ws, own, None, division, interrupts)
         else:
@@ -118,6 +123,14 @@ def train_alone(
         arrays, trainer.state.config(rule, owns_state=True), trainer.state.arrays(rule),
         trainer.history[before:], trainer.history.interrupted,
     )  # fmt: skip
+
+
+def _has_weight(parts: Parts, n_in: int) -> bool:
+    """Whether a sample has some: mostly the first piece tells. Who learns from weights checks them."""
+    pieces = joined(parts, range(len(parts)))
+    return pieces.n_samples != 0 and any(
+        piece.samples() and (piece.weight is None or np.any(piece.weight)) for piece in in_order(pieces, n_in)
+    )
 
 
 def finish(
@@ -141,6 +154,8 @@ def finish(
     else:
         each = helpers.alone(train_alone, said, trainings, source, targets, threads)
     ended = [one for one in each if one is not None]
+    if not ended:
+        raise ValueError(f"sample_weight must have a positive sum, got 0 in epoch {trainer.epoch}")
     if any(one.interrupted for one in ended):
         trainer.history.interrupted = True
         return

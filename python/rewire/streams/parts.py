@@ -66,10 +66,11 @@ class Parts:
         x, y, weight = (*found, None)[:3]
         return x, y, weight
 
-    def of_shard(self, number: int, shards: int) -> Parts:
-        """The parts of one of so many shards."""
-        found = Parts(self._given[number::shards], self._read)
-        found.names = self.names[number::shards]
+    def of_shards(self, first: int, end: int, shards: int) -> Parts:
+        """The parts of shards [first, end) of so many."""
+        numbers = [k for k in range(len(self)) if first <= k % shards < end]
+        found = Parts([self._given[k] for k in numbers], self._read)
+        found.names = tuple(self.names[k] for k in numbers)
         return found
 
     def described(self) -> str:

@@ -12,7 +12,7 @@ from rewire import _checks
 from rewire._format import plural
 from rewire._parted import PartedStream
 from rewire._sharded import Helpers
-from rewire._shards import DEFAULT, MOST
+from rewire._shards import MOST, shards_of_parts, usual_shards
 from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, check_strategy, trainings_of
 from rewire._training import TrainerLike
 from rewire.progress import print_now
@@ -70,26 +70,40 @@ def cut_for(
             _refuse_few(parts, "LocalSGD(workers=...)", parts.shards)
         return
     if (workers > 1 or parts is not None) and trainer.shards is None:
-        trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
-        if parts is not None:
-            most = min(trainer.shards, len(parts.parts))
-            trainer.shards = max(n for n in range(1, most + 1) if (batch or n) % n == 0)
+        if parts is None:
+            trainer.shards = usual_shards(workers)
+        else:
+            alone = 1 if not isinstance(strategy, WASSP) else strategy.workers or workers
+            trainer.shards = shards_of_parts(max(workers, alone), len(parts.parts), batch)
         if say:
             print_now(
                 f"workers={workers}: batches are cut into {trainer.shards} shards from now on, as by "
                 f"Trainer(shards={trainer.shards})"
             )
-    if workers > (trainer.shards or 1):
-        of_parts = "" if parts is None else f": X is in {plural(len(parts.parts), 'part')}, and each has some"
-        raise ValueError(
-            f"workers must be at most the number of shards that a batch is cut into, {trainer.shards or 1}, "
-            f"got {workers}{of_parts}"
-        )
+    if parts is not None and isinstance(strategy, WASSP):
+        trainings = strategy.workers or workers
+        _refuse_few(parts, "WASSP(workers=...)", trainings)
+        _refuse_more(trainings, f"workers of {strategy!r}", trainer.shards or 1, parts, batch)
+    _refuse_more(workers, "workers", trainer.shards or 1, parts, batch)
     if parts is not None:
         parts.shards = trainer.shards or 1
         _refuse_few(parts, "Trainer(shards=...)", parts.shards)
-        if isinstance(strategy, WASSP):
-            _refuse_few(parts, "WASSP(workers=...)", strategy.workers or workers)
+
+
+def _refuse_more(
+    workers: int, what: str, shards: int, parts: PartedStream | None, batch: int | None
+) -> None:
+    """ValueError where a process, or a training of parts, would have no shard."""
+    if workers <= shards:
+        return
+    why = ""
+    if parts is not None:
+        why = f": each has some of {plural(len(parts.parts), 'part')}"
+        if batch is not None:
+            why += f", and as many samples of a batch as others, whose batch_size is {batch}"
+    raise ValueError(
+        f"{what} must be at most the number of shards that a batch is cut into, {shards}, got {workers}{why}"
+    )
 
 
 def _refuse_few(parts: PartedStream, what: str, least: int) -> None:
