@@ -135,7 +135,9 @@ def numbers_for_words(folder):
 
 REFUSED = [
     (None, ["--validation", "0.05"], "validation 0.05 of 4 files leaves nothing on one of the two sides"),
-    (None, ["--workers", "5"], "workers must be at most the number of shards"),
+    (None, ["--workers", "5"], "into, 4, got 5: each has some of 4 parts, and as many samples of a batch as"),
+    (None, ["--workers", "3", "--batch-size", "10"], "into, 2, got 3: each has some of 4 parts, and as many"),
+    (None, ["--shards", "5"], "leaves 4 files to learn from, and batches are cut into 5 shards"),
     (None, ["--y", "colour"], "y must name a column of"),
     (None, ["--connectivity", "correlated"], "X must be an array here, got Parts"),
     (other_columns, [], "must have the columns of"),
@@ -182,3 +184,25 @@ def test_no_file_of_a_pattern_is_written_over(run, tmp_path):
         code, _, wrong = run(*words)
         assert code != 0 and "this file is named for something else too" in wrong
     assert all(path.read_bytes() == held for path, held in files.items())
+
+
+def test_the_usual_batch_is_cut_into_as_many_shards_as_workers_need(run, tmp_path):
+    for number in range(10):
+        write(tmp_path / f"p{number}.npy", X[12 * number : 12 * number + 12], LABELS[12 * number :][:12])
+    model = tmp_path / "model"
+    words = ("--loss", "cross_entropy", "--hidden", "9", "--epochs", "1", "--workers", "9", "--quiet")
+    assert run("train", "--data", tmp_path / "p*.npy", *words, "--save", model)[0] == 0
+    with rw.files.opened(model) as contents:
+        assert contents.notes["batch_size"] == 130 and contents.config["shards"] == 10
+
+
+@pytest.mark.filterwarnings("ignore:X. shard 0 of")
+@pytest.mark.parametrize("strategy, each", [((), 18), (("--strategy", "local:2x2"), 5)])
+def test_a_warmup_counts_the_steps_of_parts(run, tmp_path, strategy, each):
+    """The longest shard says how many there are: 70 samples by 4, or 70 + 10 of the first training by 16."""
+    for number, (a, b) in enumerate([(0, 70), (70, 90), (90, 100), (100, 120)]):
+        write(tmp_path / f"p{number}.npy", X[a:b], LABELS[a:b])
+    words = ("--loss", "cross_entropy", "--epochs", "2", "--warmup", "1", "--warmup-to", "2", *strategy)
+    assert trained(run, tmp_path / "p*.npy", *words, "--save", tmp_path / "t", "--quiet")[0] == 0
+    made = rw.Trainer.resume(tmp_path / "t")
+    assert made.optimizer.schedule.length == each and made.step == 2 * each

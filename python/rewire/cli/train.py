@@ -20,9 +20,9 @@ from rewire._fileio import write_json
 from rewire._format import percent, plural
 from rewire._format import seconds as spent
 from rewire._registry import Registry
-from rewire._shards import DEFAULT
+from rewire._shards import shards_of_parts
 from rewire._signals import Interrupts
-from rewire._strategies import Strategy, trainings_of
+from rewire._strategies import WASSP, Strategy, trainings_of
 from rewire._targets import is_whole
 from rewire._warn import says_interrupted
 from rewire.activations import KINDS as ACTIVATIONS
@@ -110,6 +110,11 @@ def _run(arguments: Namespace) -> int:
     if trainer.shards is not None and has_whole_batches(plan):  # of a file: --shards beside it is refused
         unsharded, trainer.shards = f"; no shards, of which {arguments.resume} has {trainer.shards}", None
     train, followed = _split(data, notes)
+    if isinstance(train[0], FileParts) and len(train[0]) < (trainer.shards or 1):  # of a file
+        raise UsageError(
+            f"--data {notes['data']} leaves {plural(len(train[0]), 'file')} to learn from, and batches are "
+            f"cut into {trainer.shards} shards, each of which has one or more: give as many"
+        )
     if not arguments.quiet:
         tell(_heading(trainer, data, train, notes))
         if plan is not None:
@@ -213,15 +218,21 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
     }
     plan = noted(arguments, notes, processes)
     with usage():
-        rows, files = _to_learn(data, notes["validation"])
-        if files and arguments.batch_size is None and not has_whole_batches(plan):  # as many samples of each
-            shards = arguments.shards or min(DEFAULT, files)
-            notes["batch_size"] = -(-notes["batch_size"] // shards) * shards
-        together = notes["batch_size"] * (1 if plan is None else trainings_of(plan, processes))
+        learnt = _to_learn(data, notes["validation"])
+        apart = 1 if plan is None else trainings_of(plan, processes)  # trainings with batches of their own
+        shards = apart
+        if isinstance(learnt, FileParts) and not has_whole_batches(plan):
+            most = max(processes, (plan.workers or 1) if isinstance(plan, WASSP) else 1)
+            shards = arguments.shards or shards_of_parts(most, len(learnt), arguments.batch_size)
+            if arguments.batch_size is None:  # as many samples of each
+                notes["batch_size"] = -(-notes["batch_size"] // shards) * shards
+        together = notes["batch_size"] * apart
+        if isinstance(learnt, FileParts):
+            steps = learnt.steps(-(-together // shards), shards)
+        else:
+            steps = -(-learnt // together)
         recipe = Recipe(recipe_options(arguments))
-        trainer = recipe.trainer(
-            data, seed=arguments.seed or 0, threads=arguments.threads, steps=-(-rows // together)
-        )
+        trainer = recipe.trainer(data, seed=arguments.seed or 0, threads=arguments.threads, steps=steps)
         trainer.metrics = True  # a line for each epoch tells it
     return trainer, data, notes, plan
 
@@ -325,12 +336,11 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
     return (rows_of(data.X, train), data.y[train]), (rows_of(data.X, rest), data.y[rest])
 
 
-def _to_learn(data: Dataset, fraction: float | None) -> tuple[int, int]:
-    """How many samples are not held out, and how many files, where these are parts."""
+def _to_learn(data: Dataset, fraction: float | None) -> FileParts | int:
+    """The files that are not held out, or how many samples."""
     if isinstance(data.X, FileParts):
-        rest = data.X.held_out(fraction)[0] if fraction else data.X
-        return rest.shape[0], len(rest)
-    return int(np.count_nonzero(~hold_out(data, fraction)) if fraction else data.X.shape[0]), 0
+        return data.X.held_out(fraction)[0] if fraction else data.X
+    return int(np.count_nonzero(~hold_out(data, fraction)) if fraction else data.X.shape[0])
 
 
 @contextlib.contextmanager

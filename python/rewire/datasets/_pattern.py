@@ -44,6 +44,10 @@ class FileParts(Parts):
         self._files, self._rows = list(files), list(rows)
         self.shape = sum(rows), n_features
 
+    def steps(self, batch: int, shards: int) -> int:
+        """Steps of an epoch in which each shard has so many samples of a batch: those of the longest."""
+        return -(-max(sum(self._rows[k::shards]) for k in range(shards)) // batch)
+
     def held_out(self, fraction: float) -> tuple[FileParts, FileParts]:
         """Those to learn from, and so many, whole ones, to follow an accuracy on.
 
