@@ -76,10 +76,10 @@ class WASSP(Strategy):
     """Every step together at first; in the last epochs each alone, with links of its own; then a merge.
 
     In the last epochs every training has a part of the samples, drawn for the whole of them (of data in parts
-    those of some shards, the ones that its process has before), and rewires by itself. At the end their links are merged, and pruned back to as many as a
-    layer of each training had: those whose merged weights are smallest in magnitude are given up. Where these
-    numbers differ, since a rule moves links between layers, a layer gets their mean. Dense layers, biases and
-    buffers become their means.
+    those of some shards, which its process has had before), and rewires by itself. At the end their links are
+    merged, and pruned back to as many as a layer of each training had: those whose merged weights are
+    smallest in magnitude are given up. Where these numbers differ, since a rule moves links between layers, a
+    layer gets their mean. Dense layers, biases and buffers become their means.
 
     Parameters
     ----------

@@ -90,9 +90,7 @@ def cut_for(
         _refuse_few(parts, "Trainer(shards=...)", parts.shards)
 
 
-def _refuse_more(
-    workers: int, what: str, shards: int, parts: PartedStream | None, batch: int | None
-) -> None:
+def _refuse_more(workers: int, what: str, shards: int, parts: PartedStream | None, batch: int | None) -> None:
     """ValueError where a process, or a training of parts, would have no shard."""
     if workers <= shards:
         return
