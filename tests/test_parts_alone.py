@@ -72,6 +72,24 @@ def test_trainings_have_the_samples_of_their_parts():
     assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
 
 
+def test_trainings_exchange_as_rarely_when_one_is_at_its_end():
+    """Of 16, 16 and 4 batches of 4: a round of 4 steps of all, and of the two that go on three of 4 each."""
+
+    class Noting(rw.Callback):
+        rounds = ()
+
+        def on_step_end(self, state):
+            self.rounds = *self.rounds, state.step
+
+        def config(self):
+            return None
+
+    noting = Noting()
+    parts = [(X[a:b], Y[a:b]) for a, b in ((0, 64), (64, 128), (128, 144))]
+    fitted(local(4, workers=3), trainer(callbacks=[noting]), given=rw.datasets.parts(parts), batch_size=4)
+    assert noting.rounds == (4, 8, 12, 16, 20, 24, 28, 32)
+
+
 def test_an_epoch_is_gone_on_with_in_its_middle(tmp_path):
     class Saving(rw.Callback):
         def on_step_end(self, state):

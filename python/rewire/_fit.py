@@ -81,6 +81,7 @@ class Fit(Stepper):
             self.weight, self.samples = SampleWeights(data.weight), data.source.n_samples
         else:
             self.samples = data.n_samples or 0
+        self.together = self.trainings * cut.batch  # samples of a step of all trainings
         self.use_threads(self.threads_for(max(1, cut.batch)))
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
@@ -274,6 +275,7 @@ class Fit(Stepper):
         """The coming batches are of this window."""
         self.source, self.targets, _ = window.samples
         self.weight, self.first, self.bases = window.weight, window.first, window.bases
+        self.together = window.step or self.trainings * window.batch
         self.net.check_inputs(self.source)
         if window.batch != self.batch:
             self.batch = window.batch
@@ -304,7 +306,7 @@ class Fit(Stepper):
         """
         begin, state, at = time.perf_counter(), self.state, part.done - self.first
         self.refuse_other_fields()
-        each = self.trainings * self.batch
+        each = self.together
         batches = self.parts_of_round(order[at : at + each])
         if not any(batches):  # of weight 0: no step
             part.done += min(each, len(order) - at)
@@ -344,9 +346,8 @@ class Fit(Stepper):
         Where each has samples of its own it gets no others.
         """
         found: list[list[Batch]] = [[] for _ in range(self.trainings)]
-        each = self.trainings * self.batch
-        for first in range(0, len(rows), each):
-            step = rows[first : first + each]
+        for first in range(0, len(rows), self.together):
+            step = rows[first : first + self.together]
             runs = cut(len(step), self.trainings) if self.bases is None else runs_of(step, self.bases)
             for own, (a, b) in zip(found, runs, strict=True):
                 batch = Batch(step[a:b], self.weight.of(step[a:b]))

@@ -152,7 +152,10 @@ class PartedStream(Stream):
             number += 1
 
     def _cut_up(self, found: list[ShardWindow], batch: int, first: int) -> Iterator[Window]:
-        """The batches that have samples of each shard, and then, one by one, those of shards that go on."""
+        """The batches that have samples of each shard, and then those of shards that go on.
+
+        The latter come one by one, or, where trainings are apart, together as long as as many go on.
+        """
         there = [own for own in found if own.targets is not None]
         if len({own.sparse for own in there}) > 1:
             raise TypeError("X must be sparse in all parts, or in none, got both")
@@ -164,15 +167,19 @@ class PartedStream(Stream):
         bases = tuple(int(base) for base in np.cumsum(counts) - counts)
         orders = [o + base for o, base in zip((o for own in found for o in own.orders), bases, strict=True)]
         whole = min(map(len, orders)) // batch * batch
-        batches = [np.stack([o[:whole].reshape(-1, batch) for o in orders], axis=1).reshape(-1)]
-        sizes = [batch if self.apart else batch * len(orders)]
+        runs = [[np.stack([o[:whole].reshape(-1, batch) for o in orders], axis=1).reshape(-1)]]
+        steps = [batch * len(orders)]
         for at in range(whole, max(map(len, orders)), batch):
-            batches.append(np.concatenate([o[at : at + batch] for o in orders]))
-            sizes.append(batch if self.apart else len(batches[-1]))
+            rows = np.concatenate([o[at : at + batch] for o in orders])
+            if not self.apart or len(rows) < steps[-1]:
+                runs.append([])
+                steps.append(len(rows))
+            runs[-1].append(rows)
         samples, weights = Samples(self._reader.source, targets, weight), SampleWeights(weight)
-        for rows, size in zip(batches, sizes, strict=True):
+        for run, step in zip(runs, steps, strict=True):
+            rows = np.concatenate(run)
             if len(rows):
-                yield Window(samples, weights, rows, first, size, bases)
+                yield Window(samples, weights, rows, first, batch if self.apart else step, bases, step)
                 first += len(rows)
 
     # --- one pass in order --------------------------------------------------------------------

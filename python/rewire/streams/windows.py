@@ -64,6 +64,8 @@ class Window(NamedTuple):
         Samples of a batch.
     bases : tuple of int or None
         Where the rows of each shard begin, if each has samples of its own.
+    step : int or None
+        Samples of a step of all trainings, where some are at their end and this is no batch of each.
     """
 
     samples: Samples
@@ -72,6 +74,7 @@ class Window(NamedTuple):
     first: int
     batch: int
     bases: tuple[int, ...] | None = None
+    step: int | None = None
 
 
 def steps_of(asked: int | None, there: int | None) -> int:
