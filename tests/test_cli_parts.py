@@ -79,7 +79,7 @@ def test_classes_of_before_keep_their_numbers(tmp_path):
     pattern = written(tmp_path, ".csv")
     data = _pattern.load_pattern(pattern, classes=["high", "low", "lower", "mid"])
     assert np.array_equal(np.array(data.classes)[data.y], WORDS) and 2 not in data.y
-    with pytest.raises(ValueError, match="y must hold classes that are known, 'high' to 'low', got 'mid'"):
+    with pytest.raises(ValueError, match="y of .*part-0.csv must hold classes that are known, .* got 'mid'"):
         _pattern.load_pattern(pattern, classes=["high", "low"])
 
 
@@ -133,6 +133,12 @@ def numbers_for_words(folder):
     write(folder / "part-4.csv", X[:9], LABELS[:9])
 
 
+def columns_behind_none(folder):
+    other_columns(folder)
+    (folder / "part-4.csv").rename(folder / "part-5.csv")
+    (folder / "part-4.csv").write_text("1.5,2.5,1.5,2.5,1.5,2.5,low\n")
+
+
 REFUSED = [
     (None, ["--validation", "0.05"], "validation 0.05 of 4 files leaves nothing on one of the two sides"),
     (None, ["--workers", "5"], "into, 4, got 5: each has some of 4 parts, and as many samples of a batch as"),
@@ -141,8 +147,9 @@ REFUSED = [
     (None, ["--y", "colour"], "y must name a column of"),
     (None, ["--connectivity", "correlated"], "X must be an array here, got Parts"),
     (other_columns, [], "must have the columns of"),
-    (fewer_features, [], "must have as many features, got [2, 6]"),
-    (numbers_for_words, [], "has words for y in some files and numbers in others"),
+    (fewer_features, [], "part-4.csv: has 2 features, where"),
+    (numbers_for_words, [], "part-4.csv: holds numbers for y, where"),
+    (columns_behind_none, [], "part-5.csv must have the columns of"),
 ]
 
 
@@ -206,3 +213,38 @@ def test_a_warmup_counts_the_steps_of_parts(run, tmp_path, strategy, each):
     assert trained(run, tmp_path / "p*.npy", *words, "--save", tmp_path / "t", "--quiet")[0] == 0
     made = rw.Trainer.resume(tmp_path / "t")
     assert made.optimizer.schedule.length == each and made.step == 2 * each
+
+
+def test_labels_of_rows_are_no_features(tmp_path):
+    """Files with such a column and without it go together; one can be y, of many files as of one."""
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({**dict(zip(NAMES, X.T, strict=True)), "kind": WORDS})
+    table[:60].to_parquet(tmp_path / "one.parquet")
+    table[60:].set_index(np.arange(60) * 3).to_parquet(tmp_path / "two.parquet")
+    assert _pattern.load_pattern(str(tmp_path / "*.parquet")).X.shape == X.shape
+    for name in ("one", "two"):
+        table.set_index("kind").to_parquet(tmp_path / f"{name}.parquet")
+    data = _pattern.load_pattern(str(tmp_path / "*.parquet"), y="kind")
+    one = rw.datasets.load(tmp_path / "one.parquet", y="kind")
+    assert data.X.shape == (240, 6) and data.classes == one.classes
+
+
+def test_wrong_columns_of_parquet_are_named_with_their_file(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    twice, null = ("aak", [0, 1], "has 2 columns of the name 'a'"), ("abk", [0, None], "holds 1 nulls")
+    for names, kind, said in (twice, null):
+        table = arrow.table([arrow.array([1.0, 2.0])] * 2 + [arrow.array(kind)], names=list(names))
+        parquet.write_table(table, tmp_path / "p.parquet")
+        with pytest.raises(rw.FileError, match=f"p.parquet: .*{said}"):
+            _pattern.load_pattern(str(tmp_path / "*.parquet"))
+
+
+def test_a_test_set_of_many_files_is_not_dropped_silently(tmp_path):
+    pattern = written(tmp_path, ".h5")
+    with pytest.importorskip("h5py").File(tmp_path / "part-0.h5", "a") as file:
+        file["X_test"] = X[:3]
+    with pytest.warns(UserWarning, match="part-0.h5 holds X_test, which nobody reads of many files"):
+        data = _pattern.load_pattern(pattern)
+    assert repr(data).endswith("120 samples, no test set, 6 features, 3 classes)")

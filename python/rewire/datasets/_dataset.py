@@ -59,9 +59,10 @@ class Dataset:
 
     def __repr__(self) -> str:
         test = "no test set" if self.X_test is None else f"{self.X_test.shape[0]} for the test"
+        of = f" of {self.X.dtype}" if hasattr(self.X, "dtype") else ""  # each file has its own
         return (
             f"Dataset({self.name!r}: {self.X.shape[0]} samples, {test}, "
-            f"{self.X.shape[1]} features of {self.X.dtype}, {self.kind})"
+            f"{self.X.shape[1]} features{of}, {self.kind})"
         )
 
     @property

@@ -12,8 +12,7 @@ import numpy as np
 
 from rewire import _checks
 from rewire._fileio import FileError, open_regular
-from rewire.datasets._tables import ARRAYS, kind_of, missing, position
-from rewire.streams.parquet import columns_of
+from rewire.datasets._tables import ARRAYS, kind_of, missing, position, readable, refuse_twice
 from rewire.streams.parts import Parts
 
 __all__ = ["KINDS", "files_of", "opened", "parts"]
@@ -136,7 +135,9 @@ def _table(path: str, y: str | int | None) -> Any:
     except ImportError as error:
         raise missing("pyarrow", path) from error
     table = pyarrow.parquet.ParquetFile(path)
-    names = columns_of(table.schema_arrow)
+    schema = table.schema_arrow
+    refuse_twice(path, schema.names)
+    names = readable(schema, y)
     at = position(path, -1 if y is None else y, names, None)
     assert at is not None
     return table, names[at]

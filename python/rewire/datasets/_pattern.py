@@ -9,7 +9,7 @@ import glob
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rewire._fileio import FileError
 from rewire._format import plural
 from rewire._targets import class_numbers
+from rewire._warn import warn
 from rewire.datasets._dataset import Dataset, name_of, read_targets, source_of
 from rewire.datasets._parts import KINDS, files_of, opened
 from rewire.datasets._tables import ARRAYS, Column, columns_of_csv, data_set, kind_of, read_table
@@ -111,23 +112,25 @@ def load_pattern(
             f"files of a pattern must be of one kind, of {', '.join((*KINDS, *_TEXT))}, got "
             f"{', '.join(kinds)} of {pattern}"
         )
-    each, widths = [], set()
+    if kinds[0] in ARRAYS:
+        _tell_of_test_set(files[0])
     first: tuple[str, Columns] = "", None
+    seen: list[_Seen] = []
     for file in files:
-        found, width, columns = _looked_at(file, y)
-        refuse_other_columns(first, file, columns)
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise FileError(file, "y holds NaN or infinity")
-        first = file, columns
-        each.append(found)
-        widths.add(width)
-    if len(widths) > 1:
-        raise ValueError(f"files of a pattern must have as many features, got {sorted(widths)} in {pattern}")
-    if len({(found.dtype.kind in "US", found.shape[1:]) for found in each}) > 1:
-        raise FileError(pattern, "has words for y in some files and numbers in others, or more columns of it")
+        seen.append(_looked_at(file, y))
+        refuse_other_columns(first, file, seen[-1].columns)
+        if first[1] is None:
+            first = file, seen[-1].columns
+    typical = next((one for one in seen if len(one.y)), seen[0])
+    for one in seen:
+        _refuse_others(one, typical)
+    each, width = [one.y for one in seen], typical.width
     whole, _, found_classes = read_targets(pattern, np.concatenate(each), None, targets)
     if found_classes is not None and classes is not None:
-        whole = class_numbers(np.array(found_classes), np.array(classes), "y")[whole]
+        known = np.array(classes)
+        for file, found in zip(files, each, strict=True):
+            class_numbers(found.reshape(-1), known, f"y of {file}")
+        whole = class_numbers(np.array(found_classes), known, "y")[whole]
         found_classes = tuple(classes)
     known = None if found_classes is None else np.array(found_classes)
     if known is not None and known.dtype.kind in "iu" and np.array_equal(known, np.arange(len(known))):
@@ -137,17 +140,67 @@ def load_pattern(
     return Dataset(name_of(pattern), parts, whole, None, None, found_classes, (width,), source)
 
 
-def _looked_at(path: str, y: Column) -> tuple[NDArray[Any], int, Columns]:
-    """Targets of a file as they are stored, the number of features, and columns where they have names."""
+class _Seen(NamedTuple):
+    """What is known of a file: targets as they are stored, and columns where they have names."""
+
+    path: str
+    y: NDArray[Any]
+    width: int
+    columns: Columns
+
+    def words(self) -> str:
+        """What its targets are."""
+        return "words" if self.y.dtype.kind in "US" else "numbers"
+
+
+def _tell_of_test_set(path: str) -> None:
+    """Warn of what is read of one file, and not of many."""
+    X, _ = opened(path, None)
+    if held := [name for name in ("X_test", "y_test") if name in X.parent]:
+        warn(
+            f"{path} holds {' and '.join(held)}, which nobody reads of many files: --validation holds out "
+            "whole ones",
+            UserWarning,
+        )
+
+
+def _refuse_others(one: _Seen, typical: _Seen) -> None:
+    """FileError for a file whose features or targets are no such as those of another."""
+    if one.width != typical.width:
+        features = plural(one.width, "feature")
+        raise FileError(one.path, f"has {features}, where {typical.path} has {typical.width}")
+    if one.y.shape[1:] != typical.y.shape[1:]:
+        raise FileError(
+            one.path, f"holds y of shape {one.y.shape}, where {typical.path} has {typical.y.shape}"
+        )
+    if len(one.y) and one.words() != typical.words():
+        raise FileError(
+            one.path, f"holds {one.words()} for y, where {typical.path} has {typical.words()}: labels are "
+            "words in all files, or numbers in all"
+        )  # fmt: skip
+
+
+def _looked_at(path: str, y: Column) -> _Seen:
+    """Targets, features and columns of a file."""
     X, found = _opened(path, y)
+    names: list[str] = []
     if isinstance(found, str):
-        schema = X.schema_arrow
-        width = sum(width_of(schema, name) for name in columns_of(schema) if name != found)
-        return values_of(X.read(columns=[found]).column(0), found), width, tuple(schema.names)
-    if len(X.shape) != 2:
-        raise FileError(path, f"must hold X of shape (n, n_features), got {X.shape}")
-    names = columns_of_csv(path) if kind_of(path) in _TEXT else []
-    return np.array(found), X.shape[1], tuple(names) if any(names) else None
+        schema, names = X.schema_arrow, columns_of(X.schema_arrow)
+        width = sum(width_of(schema, name) for name in names if name != found)
+        try:
+            found = values_of(X.read(columns=[found]).column(0), found)
+        except ValueError as error:
+            raise FileError(path, str(error)) from None
+    else:
+        width = X.shape[1] if len(X.shape) == 2 else 0
+        if not width:
+            raise FileError(path, f"must hold X of shape (n, n_features) to be one of many, got {X.shape}")
+        if kind_of(path) in _TEXT:
+            names = columns_of_csv(path)
+    found = np.array(found)
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise FileError(path, "y holds NaN or infinity")
+    return _Seen(path, found, width, tuple(names) if any(names) else None)
 
 
 def _opened(path: str, y: Column) -> tuple[Any, Any]:

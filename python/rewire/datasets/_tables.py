@@ -28,7 +28,7 @@ from rewire.streams.parquet import Tabled, columns_of, values_of
 
 __all__ = [
     "ARRAYS", "TABLES", "Column", "columns_of_csv", "data_set", "kind_of", "missing", "position", "read_hdf5",
-    "read_table",
+    "read_table", "readable", "refuse_twice",
 ]  # fmt: skip
 
 ARRAYS = (".h5", ".hdf5")  # hold arrays by name, as archives do
@@ -213,7 +213,6 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     with open_regular(path) as file:
         try:
             stored = parquet.ParquetFile(file)
-            there = columns_of(stored.schema_arrow)
             groups = (stored.metadata.row_group(number) for number in range(stored.num_row_groups))
             say_size(
                 os.fspath(path), sum(group.total_byte_size for group in groups),
@@ -221,15 +220,14 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
                 "Trainer.fit reads pyarrow's Dataset so",
             )  # fmt: skip
             table = stored.read()
-            names = table.schema.names
-            table = table.select([i for i, name in enumerate(names) if name == y or name in there])
+            there = readable(table.schema, y)
+            table = table.select([i for i, name in enumerate(table.schema.names) if name in there])
         except Warning:  # who has made them errors
             raise
         except Exception as error:  # of pyarrow's own kinds
             raise FileError(path, f"is no Parquet file that can be read: {error}") from None
     names = table.schema.names
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise FileError(path, f"has {names.count(twice)} columns of the name {twice!r}")
+    refuse_twice(path, names)
     at = position(path, y, names, width)
     found = {}
     try:
@@ -244,6 +242,18 @@ def _read_parquet(path: Any, y: Column | None, width: int | None) -> dict[str, N
     except (TypeError, ValueError) as error:
         raise FileError(path, str(error)) from None
     return {"X": np.concatenate(pieces), **found}
+
+
+def readable(schema: Any, y: Column | None) -> list[str]:
+    """Names of columns: labels of rows are among them where they are y."""
+    there = columns_of(schema)
+    return [name for name in schema.names if name == y or name in there]
+
+
+def refuse_twice(path: Any, names: list[str]) -> None:
+    """FileError for columns of one name."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise FileError(path, f"has {names.count(twice)} columns of the name {twice!r}")
 
 
 # --- arrays -----------------------------------------------------------------------------

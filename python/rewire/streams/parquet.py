@@ -83,7 +83,7 @@ class Tabled(Pieces):
         self._x = [name for name in columns_of(schema) if name not in taken]
         self._units = [unit for unit in _units(x) if unit.samples]
         self.groups = np.array([unit.samples for unit in self._units], np.int64)
-        self.n_samples, self.columns = int(self.groups.sum()), tuple(schema.names)
+        self.n_samples, self.columns = int(self.groups.sum()), tuple(columns_of(schema))
 
     def _names(self, asked: Any, name: str) -> list[str]:
         found = [] if asked is None else [asked] if isinstance(asked, str) else asked
