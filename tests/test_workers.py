@@ -16,11 +16,12 @@ import rewire._elsewhere
 import rewire.workers.starting
 from ranks import digests
 from rewire._inputs import as_source
-from rewire._mapped import mapped
+from rewire._mapped import mapped, mapped_rows, mapped_source
 from rewire.cli import main
 from rewire.cli.train import _SaveWhenAsked
 from rewire.layers import ArrayLayer
 from rewire.losses import ArrayLoss
+from rewire.streams import sliced
 from rewire.workers.comm import parts_of, thing_of
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job
@@ -346,7 +347,7 @@ def test_a_file_that_is_mapped_is_not_copied(tmp_path):
     values = np.arange(4000.0, dtype="f4").reshape(500, 8)
     values.tofile(tmp_path / "x")
     whole = np.memmap(tmp_path / "x", "f4", "r", 32, (499, 8))
-    some = whole[:, ::2], whole[7::3, 1:], whole[:1], whole[:, 7:]
+    some = whole[:, ::2], whole[:, ::3], whole[7::3, 1:], whole[:1], whole[:, 7:], whole[:1, ::3]
     for x in (whole, whole[300:], whole[100:200][5:], *some):
         source = _shareable(as_source(x, x.shape[1]))
         data = pickle.dumps(source)
@@ -360,6 +361,23 @@ def test_a_file_that_is_mapped_is_not_copied(tmp_path):
     assert mapped(as_source(whole, 8)) is None
     (values + 1.0).tofile(tmp_path / "x")
     assert mapped(as_source(whole, 8)) is None
+
+
+def test_few_columns_of_a_wide_file_are_copied_and_maps_of_them_stay_small(tmp_path):
+    """What comes into memory is whole rows of the file, 16 KiB each."""
+    wide = np.memmap(tmp_path / "x", "f4", "w+", 0, (5000, 4096))
+    wide[:, :3] = np.arange(15000.0).reshape(-1, 3)
+    few, half = wide[:, :3], wide[:, ::2]
+    source = _shareable(as_source(few, 3))
+    assert not hasattr(source, "path") and (source.x == few).all()
+    assert hasattr(_shareable(as_source(half, 2048)), "path")
+    for x in (few, half):
+        assert 1 <= mapped_source(x, "X").step() <= 1024
+    rows, maps = np.arange(0, 5000, 7)[::-1], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sliced, "mapped_rows", lambda *said: maps.append(said) or mapped_rows(*said))
+        assert (sliced.Rows(few, rows)[:] == few[rows]).all()
+    assert len(maps) == 10 and all(b - a <= 512 for _, _, a, b in maps)
 
 
 class Cutting:

@@ -17,11 +17,13 @@ from rewire import _core
 from rewire._inputs import DenseSource, packable
 
 __all__ = [
-    "MappedSource", "is_mapped", "mapped", "mapped_array", "mapped_rows", "mapped_source", "place_in_file",
+    "MappedSource", "bytes_of_row", "is_mapped", "mapped", "mapped_array", "mapped_rows", "mapped_source",
+    "place_in_file",
 ]  # fmt: skip
 
 _SPAN = 16 << 20  # bytes of a map that may be in memory before they are given back
 _AROUND = 64 << 10  # what comes with a row, on Linux
+_FEW = 8  # times as wide as what is chosen of its rows a file may be
 _LOOKED_AT = 16  # rows that tell whether the file is still the one that is mapped here
 
 
@@ -43,7 +45,7 @@ class MappedSource(DenseSource):
         there = mapped_array(path, offset, dtype, shape, strides)
         super().__init__(there, name)
         self.path, self.offset, self.chosen, self.largest = path, offset, rows, largest
-        self._map, self._seen = _root(there), 0
+        self._map, self._seen, self._row = _root(there), 0, bytes_of_row(there)
         if rows is not None:
             self.n_samples = len(rows)
         self.shape, self.dtype = (self.n_samples, self.n_features), self.x.dtype
@@ -58,11 +60,14 @@ class MappedSource(DenseSource):
         if self.chosen is None:
             for start, block in super().blocks():
                 yield start, packable(block)
-                self._looked_at(block.nbytes)
+                self._looked_at(len(block) * self._row)
             return
         step = self.step()
         for start in range(0, self.n_samples, step):
             yield start, self._of(np.arange(start, min(start + step, self.n_samples)))
+
+    def step(self) -> int:
+        return max(1, min(super().step(), _SPAN // self._row))
 
     def number(self, row: int) -> int:
         return row if self.chosen is None else int(self.chosen[row])
@@ -79,7 +84,7 @@ class MappedSource(DenseSource):
     def _of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """These rows, copied."""
         found = packable(self.x[rows if self.chosen is None else self.chosen[rows]])
-        self._looked_at(len(rows) * max(self.x[:1].nbytes, _AROUND))
+        self._looked_at(len(rows) * max(self._row, _AROUND))
         return found
 
     def _looked_at(self, size: int) -> None:
@@ -88,6 +93,12 @@ class MappedSource(DenseSource):
         if self._seen > _SPAN and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._seen = 0
+
+
+def bytes_of_row(x: NDArray[Any]) -> int:
+    """What comes into memory of a file for each row of an array there, with what lies between columns."""
+    extent = x.dtype.itemsize + sum((n - 1) * by for n, by in zip(x.shape[1:], x.strides[1:], strict=True))
+    return max(1, extent, min(x.strides[0], extent + _AROUND))
 
 
 def is_mapped(x: Any) -> bool:
@@ -122,11 +133,11 @@ def mapped_array(
 
 def _is_row_major(x: NDArray[Any]) -> bool:
     """Whether rows lie one behind the other in a file, maybe with others or other columns between."""
-    least = x.dtype.itemsize
+    extent = x.dtype.itemsize
     for n, stride in zip(x.shape[::-1], x.strides[::-1], strict=True):
-        if n > 1 and (stride < least or stride % x.dtype.itemsize):
+        if n > 1 and (stride < extent or stride % x.dtype.itemsize):
             return False
-        least = max(least, n * abs(stride))
+        extent += (n - 1) * stride
     return True
 
 
@@ -159,9 +170,14 @@ def mapped_rows(x: NDArray[Any], place: tuple[str, int], a: int, b: int) -> NDAr
 
 
 def mapped(source: DenseSource) -> MappedSource | None:
-    """What can be mapped by others, too: see :func:`place_in_file`."""
+    """What can be mapped by others, too: see :func:`place_in_file`.
+
+    Not a few columns of many, which a copy holds in less memory than pages of the file take.
+    """
     if isinstance(source, MappedSource):
         return source
+    if (row := source.x[:1].nbytes) < mmap.PAGESIZE and _FEW * row < source.x.strides[0]:
+        return None
     found = mapped_source(source.x, source.name)
     if found is not None:
         found.largest = source.largest

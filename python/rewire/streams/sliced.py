@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rewire._checks import detached
 from rewire._inputs import is_lazy
-from rewire._mapped import mapped_rows, place_in_file
+from rewire._mapped import bytes_of_row, mapped_rows, place_in_file
 from rewire.streams.pieces import Piece, Pieces
 
 __all__ = ["Rows", "Sliced"]
@@ -39,7 +39,7 @@ class Rows:
             return self.array[rows]
         order = np.argsort(rows, kind="stable")
         rows, found = rows[order], np.empty((len(rows), *self.shape[1:]), self.dtype)
-        apart, at = max(1, _SPAN * len(self.array) // self.array.nbytes), 0
+        apart, at = max(1, _SPAN // bytes_of_row(self.array)), 0
         while at < len(rows):  # no map is larger, for its pages count
             first = int(rows[at])
             end = int(np.searchsorted(rows, first + apart))
