@@ -13,6 +13,7 @@ import pytest
 
 import rewire as rw
 import rewire._elsewhere
+import rewire.workers.shared
 import rewire.workers.starting
 from ranks import digests
 from rewire._inputs import as_source
@@ -25,7 +26,7 @@ from rewire.streams import sliced
 from rewire.workers.comm import parts_of, thing_of
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job
-from rewire.workers.shared import SharedMemory, above_standard
+from rewire.workers.shared import SharedMemory, pipe_above_standard
 from rewire.workers.starting import _shareable
 from rewire.workers.team import Team
 from small import DEEP_X, DEEP_Y, bits
@@ -396,16 +397,31 @@ def test_what_is_handed_on_is_nobodys_input_or_output():
     os.close(0)
     os.close(1)
     try:
-        memory, ends = SharedMemory(8), [above_standard(end) for end in os.pipe()]
+        memory, ends = SharedMemory(8), pipe_above_standard()
+        numbers = memory.handle, *ends
+        memory.close()  # whose map has a descriptor of its own, of a number that is somebody's again below
     finally:
         for number, file in enumerate(kept):
             os.dup2(file, number)
             os.close(file)
-    assert min(memory.handle, *ends) > 2
+    assert min(numbers) > 2
     os.write(ends[1], b"x")
     assert os.read(ends[0], 1) == b"x"
     for end in ends:
         os.close(end)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are handed on there alone")
+@pytest.mark.parametrize("opens", [pipe_above_standard, lambda: SharedMemory(8)], ids=["pipe", "memory"])
+def test_nothing_stays_open_where_no_number_is_left(monkeypatch, opens):
+    monkeypatch.setattr(rewire.workers.shared, "_STANDARD", 1 << 30)
+    lowest = os.dup(0)
+    os.close(lowest)
+    with pytest.raises(OSError):
+        opens()
+    again = os.dup(0)
+    os.close(again)
+    assert again == lowest
 
 
 def test_nothing_is_said_after_half_a_message(monkeypatch):

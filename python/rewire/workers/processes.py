@@ -27,7 +27,7 @@ from rewire.errors import WorkerError
 from rewire.threads import BLAS_VARIABLES
 from rewire.workers.comm import Parts
 from rewire.workers.pipes import ALIGNED, BEAT, FAILED, MESSAGE, Frame, Pipe, Room, bytes_of
-from rewire.workers.shared import SharedMemory, above_standard
+from rewire.workers.shared import SharedMemory, pipe_above_standard
 
 __all__ = ["COMMAND", "Follower", "Leader"]
 
@@ -129,8 +129,7 @@ class Leader:
         options: dict[str, Any] = {"stdout": subprocess.PIPE}
         if os.name == "posix":
             # Answers have a pipe of their own: whatever is printed there, from the start, goes to stderr.
-            reads, said["writes"] = map(above_standard, os.pipe())
-            self._reads[rank] = reads
+            self._reads[rank], said["writes"] = pipe_above_standard()
             options = {
                 "stdout": _stderr(), "pass_fds": [*handles, said["writes"]],
                 "process_group": 0,  # Ctrl-C is for rank 0

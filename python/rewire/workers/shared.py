@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows: no descriptor is handed on there
     fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
-__all__ = ["SharedMemory", "above_standard"]
+__all__ = ["SharedMemory", "pipe_above_standard"]
 
 _STANDARD = 3  # descriptors that mean something to every process
 
@@ -39,8 +39,9 @@ class SharedMemory:
             self.handle = word = f"rewire-{os.urandom(16).hex()}"
             self._map = mmap.mmap(-1, self.nbytes, tagname=word)
         else:
-            self.handle = file = above_standard(_file())
+            self.handle = file = _file()
             try:
+                self.handle = file = above_standard(file)
                 if hasattr(
                     os, "posix_fallocate"
                 ):  # all of it at once: later a signal would say that it is short
@@ -87,14 +88,26 @@ def above_standard(file: int) -> int:
     """The same under a number that is nobody's input, output or errors.
 
     Where these are closed, as a daemon's may be, what is opened next gets their numbers, and a process that
-    inherits it has something else under them.
+    inherits it has something else under them. Where there is none left, the file stays as it is.
     """
     if file >= _STANDARD:
         return file
+    found = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
+    os.close(file)
+    return found
+
+
+def pipe_above_standard() -> tuple[int, int]:
+    """Where a pipe is read and where it is written."""
+    ends = list(os.pipe())
     try:
-        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
-    finally:
-        os.close(file)
+        for which in (0, 1):
+            ends[which] = above_standard(ends[which])
+    except BaseException:
+        for end in ends:
+            os.close(end)
+        raise
+    return ends[0], ends[1]
 
 
 def _file() -> int:
