@@ -675,4 +675,40 @@ MUTANTS = [
         "if False:",
         "test_compare.py::test_precisions_beside_each_other",
     ),
+    # --- data in parts, and in files
+    Mutant(
+        "trainings-count-rows-of-all-processes",
+        "_alone.py",
+        "rows=one.rows - first",
+        "rows=one.rows",
+        "test_parts_alone.py::test_processes_leave_no_trace[None]",
+    ),
+    Mutant(
+        "trainings-alone-have-parts-of-anybody",
+        "_wassp.py",
+        "*cut(shards, said.trainings)[number], shards",
+        "number, number + 1, said.trainings",
+        "test_parts_alone.py::test_last_epochs_alone_on_own_parts[4]",
+    ),
+    Mutant(
+        "trainings-that-go-on-make-steps-of-all",
+        "_fit.py",
+        "window.step or self.trainings * window.batch",
+        "self.trainings * window.batch",
+        "test_parts_alone.py::test_trainings_exchange_as_rarely_when_one_is_at_its_end",
+    ),
+    Mutant(
+        "columns-taken-for-rows-of-a-file",
+        "_mapped.py",
+        "stride < extent or",
+        "stride < 0 or",
+        "test_workers.py::test_a_file_that_is_mapped_is_not_copied",
+    ),
+    Mutant(
+        "files-held-out-are-learnt-from",
+        "datasets/_pattern.py",
+        "[k for k in range(n) if k not in held]",
+        "list(range(n))",
+        "test_cli_parts.py::test_whole_files_are_held_out",
+    ),
 ]
