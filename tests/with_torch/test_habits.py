@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize, prune
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import rewire as rw
-from rewire.torch import Rewirer, sparsify
+from rewire.torch import Rewirer, SparseConv1x1, SparseLinear, Tiled, sparsify
 
 
 def sgd(model, **given):
@@ -30,6 +30,17 @@ def changed(before, model):
         a[1].shape != b[1].shape or not torch.equal(a[1], b[1])
         for a, b in zip(before, links(model), strict=True)
     ]
+
+
+def test_graphs_and_profiles_name_what_was_computed():
+    x = torch.randn(4, 16, 8, 8)
+    layer, conv = SparseLinear(16, 16), SparseConv1x1(16, 16)
+    tiled = Tiled(layer, torch.nn.ReLU())
+    rows = x[:, :, 0, 0]
+    outputs = {"_SparseLinear": layer(rows), "_SparseConv1x1": conv(x), "_SparseTiles": tiled(rows)}
+    assert {name: y.grad_fn.name() for name, y in outputs.items()} == {
+        name: f"{name}Backward" for name in outputs
+    }
 
 
 # --- averages of weights ---------------------------------------------------------------------

@@ -94,7 +94,7 @@ def run_one(
 ) -> torch.Tensor:
     """One layer over inputs (*, n_in) that fit it, all of one dtype; of bfloat16 outputs with ``bf16``."""
     if learns(x, (weight, bias)):
-        found: torch.Tensor = _One.apply(structure, bf16, x, weight, bias)
+        found: torch.Tensor = _SparseLinear.apply(structure, bf16, x, weight, bias)
         return found
     return _forward_one(structure, bf16, x, weight, bias)[0]
 
@@ -113,7 +113,7 @@ def _forward_one(structure: Structure, bf16: bool, x: torch.Tensor, weight: torc
     return out if x.ndim == 2 else out.view(*x.shape[:-1], structure.n_out), mark, threads
 
 
-class _One(torch.autograd.Function):
+class _SparseLinear(torch.autograd.Function):
     """A layer over rows: one call of the core a direction, and nothing kept but what was given."""
 
     @staticmethod
@@ -192,7 +192,7 @@ def run(x: torch.Tensor, steps: Sequence[Step], bf16: bool) -> torch.Tensor:
         step.first = len(values)
         values += step.values
     if learns(x, values):
-        found: torch.Tensor = _Run.apply(steps, bf16, x, *values)
+        found: torch.Tensor = _SparseTiles.apply(steps, bf16, x, *values)
         return found
     return _forward(steps, bf16, x, values, False)[0]
 
@@ -211,7 +211,7 @@ def _forward(
     return out if len(shape) == 2 else out.view(*shape[:-1], out.shape[1]), one
 
 
-class _Run(torch.autograd.Function):
+class _SparseTiles(torch.autograd.Function):
     """A forward pass in tiles, and its backward pass."""
 
     @staticmethod

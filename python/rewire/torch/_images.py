@@ -38,7 +38,7 @@ def run_images(
     if cut.few:
         return _by_rows(x, lambda rows: run_one(rows, structure, weight, bias, bf16))
     if learns(x, (weight, bias)):
-        found: torch.Tensor = _Images.apply(structure, cut, bf16, x, weight, bias)
+        found: torch.Tensor = _SparseConv1x1.apply(structure, cut, bf16, x, weight, bias)
         return found
     return _forward(structure, cut, bf16, x, weight, bias)[0]
 
@@ -146,7 +146,7 @@ def _forward(
     return out, mark, threads
 
 
-class _Images(torch.autograd.Function):
+class _SparseConv1x1(torch.autograd.Function):
     """A layer over images. What is kept is what was given."""
 
     @staticmethod

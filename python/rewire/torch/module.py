@@ -142,7 +142,7 @@ class Module(nn.Module):
         values = [value for _, value in self._pairs()]
         rows = x.reshape(-1, net.n_in)
         if len(rows):
-            out = _Run.apply(self, torch.is_grad_enabled(), rounds(lower), rows, *values)
+            out = _SparseNetwork.apply(self, torch.is_grad_enabled(), rounds(lower), rows, *values)
         else:
             out = rows.new_zeros((0, net.n_out)) + 0.0 * sum(value.sum() for value in values)
         if (by := net.target_standardizer) is not None:
@@ -193,7 +193,7 @@ class Module(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class _Run(torch.autograd.Function):
+class _SparseNetwork(torch.autograd.Function):
     """A forward pass through a network, and its backward pass."""
 
     @staticmethod
