@@ -14,6 +14,7 @@ except ModuleNotFoundError as error:
         'rewire.torch needs PyTorch, which is not installed: pip install "rewire[torch]"'
     ) from error
 
+from rewire.torch._densify import densify
 from rewire.torch._sparsify import SparsifyReport, sparsify
 from rewire.torch.conv import SparseConv1x1
 from rewire.torch.linear import SparseLinear
@@ -24,5 +25,5 @@ from rewire.torch.tiled import Residual, Tiled
 
 __all__ = [
     "Module", "Residual", "Rewirer", "SparseConv1x1", "SparseLinear", "SparseMLP", "SparsifyReport", "Tiled",
-    "sparsify",
+    "densify", "sparsify",
 ]  # fmt: skip
