@@ -1,8 +1,9 @@
-"""Numbers by the default command: without dropout, and without units of their own, beside as it is.
+"""Numbers by the default command: how much of it is dropout, units of their own, and the first weights.
 
 Networks are those of `rewire train` (hidden 1000, 1000, 1000, 20 epochs), on public sets of R's packages,
 the diabetes of scikit-learn, and two of Friedman's made-up sets. A quarter of the rows is for the test.
-"Before" is dropout 0.2 and targets as they are, as the default command was. R2 on the test rows, by seed.
+"Before" is dropout 0.2, targets as they are and weights by He, as the default command was; each column
+after it takes a step more. R2 on the test rows, by seed.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from _small_sets import Task, _from_r
 
 SEEDS = 3
 VARIANTS: dict[str, dict[str, Any]] = {
-    "before": {"dropout": 0.2, "standardize_targets": False},
-    "no dropout": {"standardize_targets": False},
-    "default": {},
+    "before": {"dropout": 0.2, "standardize_targets": False, "init": "he"},
+    "no dropout": {"standardize_targets": False, "init": "he"},
+    "targets standardised": {"init": "he"},
+    "weights within 1 / sqrt(fan-in): the default": {},
+    "weights by Xavier": {"init": "xavier"},
 }
 
 

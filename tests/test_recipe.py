@@ -103,6 +103,33 @@ def test_numbers_have_no_dropout_and_units_of_their_own(options, dropout, standa
     assert t.standardize_targets is standardized
 
 
+def test_numbers_begin_with_smaller_weights():
+    counts = Dataset("counts", X, np.abs(T), None, None, None, (8,), "here")
+    he, within = rw.He(), rw.initializers.initializer("fan-in")
+    for options, data, init in [
+        ({}, NUMBERS, within),
+        ({"loss": "poisson"}, counts, within),
+        ({"dense": True, "density": None}, NUMBERS, within),
+        ({"init": "he"}, NUMBERS, he),
+        ({"init": "he", "init.gain": 1.0}, NUMBERS, rw.He(gain=1.0)),
+        ({"preset": "set-2018"}, NUMBERS, rw.Normal(0.1)),
+        ({}, CLASSES, he),
+    ]:
+        assert {layer.init for layer in made(options, data).network.weight_layers} == {init}
+
+
+def test_the_first_steps_on_numbers_are_not_violent():
+    """He's scale begins far outside of targets of deviation 1."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(512, 10))
+    data = Dataset("plane", rows, rows @ rng.normal(size=10), None, None, None, (10,), "here")
+    by_default, he = (
+        made({"hidden": [300, 300], **options}, data).fit(rows, data.y, epochs=1, batch_size=64, verbose=0)
+        for options in ({}, {"init": "he"})
+    )
+    assert by_default["loss"][0] < 2.0 < 5.0 < he["loss"][0]
+
+
 def test_classes_have_dropout():
     t = made({})
     assert [layer.p for layer in t.network.layers if isinstance(layer, rw.Dropout)] == [0.2, 0.2]

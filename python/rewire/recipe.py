@@ -258,8 +258,8 @@ class Recipe:
         if counts:
             changes = {"epsilon": None, **changes}  # the preset's
         if self.preset is presets.PRESETS["default"] and isinstance(self.loss(data), NUMBERS):
-            changes.setdefault("dropout", 0.0)
-        if "init" in changes:
+            changes = {"dropout": 0.0, "init": "fan-in", **changes}
+        if self._get("init") is not None:
             changes["init"] = self._part("init")
         if (connectivity := self._part("connectivity")) is not None:
             changes.update(connectivity=connectivity, X=data.X)

@@ -95,7 +95,7 @@ def add_dropout(network: Any, usual: str) -> None:
 
 
 def add_init(network: Any, usual: str) -> None:
-    add_choice(network, "--init", ("he", "xavier", "normal"), f"of the weights {usual}")
+    add_choice(network, "--init", ("he", "xavier", "normal", "fan-in"), f"of the weights {usual}")
 
 
 def add_connectivity(network: Any) -> None:
