@@ -1,4 +1,4 @@
-"""How estimators say that they do not take an argument, or do not have a method for now."""
+"""What estimators say of arguments they do not take, methods they do not have, pickles of another version."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 
 from rewire import _checks
+from rewire._version import __version__
+from rewire._warn import warn
 
 __all__ = ["Arguments", "Conditional", "without_early_stopping"]
 
@@ -49,6 +51,7 @@ NO_CLASSES = {
     "class_weight": "there are no classes here; give fit a weight for each sample, sample_weight=...",
 }
 
+VERSION = "_rewire_version"  # in a pickle, of the package that wrote it
 EXAMPLES = {"optimizer": "Adam()", "rewiring": "SET()"}  # parameters that may be objects with their own
 
 
@@ -56,6 +59,7 @@ class Arguments(BaseEstimator):
     """Names the public class and a way out when the constructor gets an argument it does not know.
 
     In ``__new__``, so that signatures, which scikit-learn reads parameters from, stay those of ``__init__``.
+    Pickles know which version wrote them, as those of scikit-learn's own estimators do.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -77,6 +81,20 @@ class Arguments(BaseEstimator):
         _refuse_parameters_of_names(params, self.get_params(deep=False))
         found: Self = super().set_params(**params)
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), VERSION: __version__}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        written = state.get(VERSION)
+        if written != __version__:
+            warn(
+                f"a {type(self).__name__} that rewire {written or 'of an unknown version'} has pickled is "
+                f"read by rewire {__version__}: it may fail or answer otherwise (files that a network saves "
+                "are for other versions, too)",
+                UserWarning,
+            )
+        super().__setstate__({name: value for name, value in state.items() if name != VERSION})
 
 
 def _refuse_parameters_of_names(params: Mapping[str, Any], now: Mapping[str, Any]) -> None:
