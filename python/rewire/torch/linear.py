@@ -484,8 +484,8 @@ class SparseLinear(nn.Module):
         ):
             if tensor.dtype != dtype or tuple(tensor.shape) != shape:
                 raise ValueError(
-                    f"{name} must be of {str(dtype)[6:]} and shape {shape}, got {str(tensor.dtype)[6:]} and "
-                    f"{tuple(tensor.shape)}"
+                    f"{name} must be of {str(dtype)[6:]} and shape {shape}, for {self.out_features} outputs "
+                    f"in groups of {group}, got {str(tensor.dtype)[6:]} and {tuple(tensor.shape)}"
                 )
         if not indptr.is_meta:
             found = Structure(indptr.cpu(), sources.cpu(), self.in_features, self.out_features, group)
