@@ -14,7 +14,7 @@ from rewire._training import TrainerLike
 from rewire._warn import warn
 from rewire.rewiring import Epochs, Once, Rule, Steps, TrainingProgress, rewiring_names
 
-__all__ = ["run_length"]
+__all__ = ["rewirings_within", "run_length"]
 
 FEW = 2  # a rule that acts fewer times in a run has a period that does not fit it
 MOST = 1_000  # rewirings of a period that are counted, in about 3 ms
@@ -74,16 +74,9 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
             _once(trainer, "misfit", rule, words)
         elif isinstance(schedule, (Epochs, Steps)):
             period, unit = schedule.n, schedule.unit
-            if trainer.rewirings >= FEW or period == 1 or 0 in (schedule.stop, rule.rewiring_end):
-                continue  # it has acted, or no period is shorter, or it is meant never to act
-            times, looked = trainer.rewirings, 0
-            for progress in islice(schedule.rewirings(length, steps, (trainer.epoch, begun)), MOST):
-                looked += 1
-                times += rule.acts(progress)
-                if times >= FEW:
-                    break
-            if times >= FEW or looked == MOST:
-                continue  # with so many rewirings due, it is not the period that keeps the rule from acting
+            times = rewirings_within(rule, schedule, length, steps, (trainer.epoch, begun), trainer.rewirings)
+            if times >= FEW:
+                continue
             does = ("acts once" if times else "never acts") + _apart(rule, schedule, length, steps)
             better = max(1, (length if unit == "epochs" else whole) // 15)
             with_it = _with(rule, unit, better)
@@ -94,6 +87,29 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
                 f"if the run takes more calls, {'' if shorter else 'give '}its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
+
+
+def rewirings_within(
+    rule: Rule,
+    schedule: Epochs | Steps,
+    epochs: int,
+    steps: int,
+    begun: tuple[int, int] = (0, 0),
+    times: int = 0,
+) -> int:
+    """How often a rule acts by its period in a run of so many epochs, with those ``times`` that it has.
+
+    No more than ``FEW`` are counted, and it is ``FEW`` where a shorter period would change nothing.
+    """
+    if times >= FEW or schedule.n == 1 or 0 in (schedule.stop, rule.rewiring_end):
+        return FEW  # it has acted, or no period is shorter, or it is meant never to act
+    looked = 0
+    for progress in islice(schedule.rewirings(epochs, steps, begun), MOST):
+        looked += 1
+        times += rule.acts(progress)
+        if times >= FEW:
+            break
+    return FEW if looked == MOST else times  # so many are due that it is not the period that keeps it
 
 
 def _apart(rule: Rule, schedule: Epochs | Steps, length: int, steps: int) -> str:

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import re
+import warnings
 
 import pytest
 import torch
@@ -41,6 +43,43 @@ def test_graphs_and_profiles_name_what_was_computed():
     assert {name: y.grad_fn.name() for name, y in outputs.items()} == {
         name: f"{name}Backward" for name in outputs
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "words"),
+    [
+        (
+            "rigl",
+            {"total_steps": 50},
+            "'rigl' never acts: .* 100 steps, the run has 50, end=0.75; .*'steps': 3}",
+        ),
+        (
+            "rigl",
+            {"total_steps": 200},
+            None,
+        ),
+        (
+            "mest",
+            {"epochs": 4, "total_steps": 40},
+            "'mest' never acts: its period is 5 epochs, the run has 4",
+        ),
+        ("rigl", {"total_steps": 50, "every": 10}, None),
+        ("set", {"epochs": 1}, None),
+        ("set", {"epochs": 4, "every": {"epochs": 2}}, None),  # once, as it was asked for
+        ("set", {"every": 100}, None),  # nobody has said how long the run is
+    ],
+)
+def test_a_period_that_does_not_fit_the_run_is_said(rule, given, words):
+    model = model_of(network())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Rewirer(model, sgd(model), rule, **given)
+    assert len(caught) == (words is not None)
+    if words is not None:
+        message = str(caught[0].message)
+        assert re.search(words, message)
+        advice = eval(re.search(r"every=(\{.*\})", message).group(1))
+        Rewirer(model, sgd(model), rule, **given, every=advice)  # warns no more, which would be an error
 
 
 # --- averages of weights ---------------------------------------------------------------------

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from rewire import _checks
+from rewire._run import rewirings_within
+from rewire._warn import warn
 from rewire.rewiring import Rule, rewiring
 from rewire.rewiring.answers import plain
-from rewire.rewiring.schedule import Epochs
+from rewire.rewiring.schedule import Epochs, Steps
 
-__all__ = ["apart", "check_rule", "rule_of", "with_arrays", "with_tensors"]
+__all__ = ["apart", "check_rule", "rule_of", "warn_of_misfit", "with_arrays", "with_tensors"]
 
 
 def rule_of(what: Any, options: dict[str, Any]) -> Rule:
@@ -68,6 +70,33 @@ def check_rule(rule: Rule, total_steps: int | None, epochs: int | None, *, wired
             f"rewiring {label} counts epochs (every {counting[0].every}), and step() does not: say {instead} "
             "for a number of steps, or give epochs and call end_epoch() after each"
         )
+
+
+def warn_of_misfit(rule: Rule, total_steps: int | None, epochs: int | None) -> None:
+    """Warn of a period so long that the rule never acts in a run whose length is known.
+
+    Warns
+    -----
+    UserWarning
+        For each such part of the rule.
+    """
+    for part in rule.parts():
+        schedule = part.every
+        if isinstance(schedule, Steps) and total_steps is not None:
+            run, times = total_steps, rewirings_within(part, schedule, 1, total_steps)
+        elif isinstance(schedule, Epochs) and epochs is not None:
+            steps = max(1, (total_steps or epochs) // epochs)
+            run, times = epochs, rewirings_within(part, schedule, epochs, steps)
+        else:
+            continue
+        shorter = max(1, run // 15)
+        if not times and shorter < schedule.n:
+            fractions = "".join(f", {name}={value!r}" for name, value in part.run_fractions().items())
+            warn(
+                f"rewiring {part.label} never acts: its period is {schedule.n} {schedule.unit}, the run has "
+                f"{run}{fractions}; give a shorter one, such as every={{{schedule.unit!r}: {shorter}}}",
+                UserWarning,
+            )
 
 
 # --- what a rule remembers --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from rewire.torch import _optimizers, _ranks
 from rewire.torch._averages import checked_averages, counterparts, follow
 from rewire.torch._models import refuse_sharded, sparse_layers, unwrapped
 from rewire.torch._probes import NotFiniteError, probe
-from rewire.torch._rules import apart, check_rule, rule_of, with_arrays, with_tensors
+from rewire.torch._rules import apart, check_rule, rule_of, warn_of_misfit, with_arrays, with_tensors
 from rewire.torch._structures import Watch
 from rewire.torch._twins import Twin
 from rewire.torch.linear import SparseLinear
@@ -76,6 +76,11 @@ class Rewirer:
     NotImplementedError
         For optimizers whose state cannot follow links (LBFGS, Muon), for FSDP, and for
         ``ImportancePruning(variant="corrected")``, which makes layers narrower.
+
+    Warns
+    -----
+    UserWarning
+        If the rule's period is so long that it never acts within ``total_steps``, or ``epochs``.
 
     Notes
     -----
@@ -150,6 +155,7 @@ class Rewirer:
         counterparts(self.averages, layers)
         self._chains = None if wiring is None else checked_wiring(wiring, list(layers))
         check_rule(self.rule, self.total_steps, self.epochs, wired=wiring is not None)
+        warn_of_misfit(self.rule, self.total_steps, self.epochs)
         self._prepared()
         self._follows = type(self.rule).stepped is not Rule.stepped or len(self.rule.parts()) > 1
         self._watch()
