@@ -398,6 +398,13 @@ MUTANTS = [
         "np.abs(values).mean()",
         "test_budgets.py::test_mean_momentum_is_that_of_links_not_of_rows_that_are_missing",
     ),
+    Mutant(
+        "numbers-begin-as-classes-do",
+        "recipe.py",
+        '{"dropout": 0.0, "init": "fan-in", **changes}',
+        '{"dropout": 0.0, **changes}',
+        "test_recipe.py::test_numbers_begin_with_smaller_weights",
+    ),
     # --- trainer steps
     Mutant(
         "horizon-ignored",
