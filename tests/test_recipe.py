@@ -110,6 +110,10 @@ def test_numbers_begin_with_smaller_weights():
         ({}, NUMBERS, within),
         ({"loss": "poisson"}, counts, within),
         ({"dense": True, "density": None}, NUMBERS, within),
+        ({"activation": "relu"}, NUMBERS, within),
+        ({"hidden": []}, NUMBERS, within),
+        ({"activation": "sigmoid"}, NUMBERS, he),
+        ({"activation": "thresholded-relu"}, NUMBERS, he),
         ({"init": "he"}, NUMBERS, he),
         ({"init": "he", "init.gain": 1.0}, NUMBERS, rw.He(gain=1.0)),
         ({"preset": "set-2018"}, NUMBERS, rw.Normal(0.1)),
@@ -118,16 +122,34 @@ def test_numbers_begin_with_smaller_weights():
         assert {layer.init for layer in made(options, data).network.weight_layers} == {init}
 
 
-def test_the_first_steps_on_numbers_are_not_violent():
-    """He's scale begins far outside of targets of deviation 1."""
+def plane():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(512, 10))
-    data = Dataset("plane", rows, rows @ rng.normal(size=10), None, None, None, (10,), "here")
+    return Dataset("plane", rows, rows @ rng.normal(size=10), None, None, None, (10,), "here")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_steps_on_numbers_are_less_violent(seed):
+    """He's scale begins far outside of targets of deviation 1."""
+    data = plane()
     by_default, he = (
-        made({"hidden": [300, 300], **options}, data).fit(rows, data.y, epochs=1, batch_size=64, verbose=0)
+        Recipe({"hidden": [300, 300], **options})
+        .trainer(data, seed=seed, threads=1)
+        .fit(data.X, data.y, epochs=1, batch_size=64, verbose=0)
         for options in ({}, {"init": "he"})
     )
     assert by_default["loss"][0] < 2.0 < 5.0 < he["loss"][0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"hidden": [60] * 12}, {"hidden": [60] * 12, "activation": "relu"}, {"activation": "sigmoid"}]
+)
+def test_first_weights_of_numbers_leave_a_signal(options):
+    """What is too small to be told from nothing stays so: outputs are constant, and R2 is 0 for ever."""
+    data, recipe = plane(), Recipe({"hidden": [60] * 3, **options})
+    trainer = recipe.trainer(data, seed=0, threads=1)
+    trainer.fit(data.X, data.y, epochs=10, batch_size=32, verbose=0)
+    assert trainer.evaluate(data.X, data.y)["r2"] > 0.3
 
 
 def test_classes_have_dropout():
@@ -213,6 +235,7 @@ def test_what_is_registered_can_be_named(monkeypatch):
         ({"rewiring": "set", "rewiring.zeta": 0.1}, "rewiring 'set' takes fraction, .*, got 'zeta'"),
         ({"rewiring.name": "set"}, "rewiring.name is rewiring itself"),
         ({"connectivity.beta": 0.1}, "connectivity.beta does nothing without connectivity"),
+        ({"init.gain": 5.0}, "init.gain does nothing without init"),
         ({"optimizer": "adam", "momentum": 0.5}, "optimizer 'adam' takes lr, .*, got 'momentum'"),
         ({"optimizer": rw.SGD(), "lr": 0.5}, "lr is an option of the object that optimizer is"),
         ({"activation": "sigmoid", "slope": 1}, "activation 'sigmoid' takes no options, got 'slope'"),

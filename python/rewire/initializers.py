@@ -20,7 +20,9 @@ from rewire._checks import choice, number
 from rewire._record import record
 from rewire._registry import Registry
 
-__all__ = ["Fixed", "He", "Initializer", "Normal", "Xavier", "Zeros", "initializer"]
+__all__ = ["WITHIN_FAN_IN", "Fixed", "He", "Initializer", "Normal", "Xavier", "Zeros", "initializer"]
+
+WITHIN_FAN_IN = 3.0**-0.5  # the gain of He("uniform") whose draws end at +-1 / sqrt(fan-in)
 
 
 @record
@@ -210,7 +212,7 @@ for _kind in (He, Xavier, Normal, Fixed):
     KINDS.register(_kind)
 KINDS.alias({f"he-{_each}": partial(He, _each) for _each in ("normal", "uniform")})
 KINDS.alias({f"xavier-{_each}": partial(Xavier, _each) for _each in ("normal", "uniform")})
-KINDS.alias({"zeros": Zeros, "fan-in": partial(He, "uniform", gain=3.0**-0.5)})
+KINDS.alias({"zeros": Zeros, "fan-in": partial(He, "uniform", gain=WITHIN_FAN_IN)})
 
 
 def initializer(what: str | float | Initializer | dict[str, Any], name: str = "init") -> Initializer:

@@ -26,9 +26,10 @@ from rewire._checks import (
     unknown_argument,
 )
 from rewire._registry import Registry
-from rewire.activations import Activation, Linear, activation
+from rewire.activations import Abs, Activation, AllReLU, LeakyReLU, Linear, ReLU, activation
 from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
+from rewire.initializers import WITHIN_FAN_IN, He
 from rewire.layers import Layer
 from rewire.layers.base import KINDS as LAYERS
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Poisson
@@ -50,6 +51,8 @@ HIDDEN = (1000, 1000, 1000)
 EPOCHS = 20
 COUNTS = ("links", "density", "epsilon")  # what says how many links a perceptron has, one at a time
 NUMBERS = MSE | Huber | Poisson  # losses of numbers, which those of classes refuse
+RECTIFIERS = ReLU | LeakyReLU | AllReLU | Abs  # f(a z) = a f(z) for a > 0: smaller weights scale signals only
+SMALLER = 3  # hidden layers of the smallest first weights; deeper networks shrink signals as much in all
 FINAL = ("softmax", "sigmoid", "linear")  # activations of the outputs, as far as a loss has them built in
 
 # Options of a perceptron, those of a network that is given layer by layer, and of its training. Beside these
@@ -258,9 +261,11 @@ class Recipe:
         if counts:
             changes = {"epsilon": None, **changes}  # the preset's
         if self.preset is presets.PRESETS["default"] and isinstance(self.loss(data), NUMBERS):
-            changes = {"dropout": 0.0, "init": "fan-in", **changes}
-        if self._get("init") is not None:
-            changes["init"] = self._part("init")
+            changes = {"dropout": 0.0, **changes}
+            if isinstance(self.activation, RECTIFIERS):
+                changes["init"] = small_init(self.activation.gain, len(self.hidden))
+        if (init := self._part("init")) is not None:
+            changes["init"] = init
         if (connectivity := self._part("connectivity")) is not None:
             changes.update(connectivity=connectivity, X=data.X)
         return self.preset.layers(sizes, final, **changes)
@@ -443,6 +448,18 @@ def outputs_of(data: Dataset, loss: Loss) -> int:
     if isinstance(loss, BinaryCrossEntropy) and data.classes is not None:
         return 1
     return len(data.classes) if data.classes is not None else int(np.prod(data.y.shape[1:], dtype=int))
+
+
+def small_init(gain: float, depth: int) -> He:
+    """First weights of a network of so many hidden layers of rectifiers that predicts numbers.
+
+    Outputs of He's scale begin far outside of targets of deviation 1. Within 1 / sqrt(fan-in) every layer
+    shrinks signals, to ``WITHIN_FAN_IN / gain`` of what they would be. Where there are more than three hidden
+    layers, all of them shrink signals as much as three would: else nothing would be left of them after ten.
+    Other activations keep He's scale: of smaller sums a sigmoid or a tanh is nearly linear.
+    """
+    fraction = min(1.0, SMALLER / max(1, depth))
+    return He("uniform", gain=WITHIN_FAN_IN**fraction * gain ** (1.0 - fraction))
 
 
 def final_for(loss: Loss) -> str:

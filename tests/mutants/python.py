@@ -401,9 +401,16 @@ MUTANTS = [
     Mutant(
         "numbers-begin-as-classes-do",
         "recipe.py",
-        '{"dropout": 0.0, "init": "fan-in", **changes}',
-        '{"dropout": 0.0, **changes}',
+        "if isinstance(self.activation, RECTIFIERS):",
+        "if False:",
         "test_recipe.py::test_numbers_begin_with_smaller_weights",
+    ),
+    Mutant(
+        "deep-networks-shrink-signals-in-every-layer",
+        "recipe.py",
+        "min(1.0, SMALLER / max(1, depth))",
+        "1.0",
+        "test_recipe.py::test_first_weights_of_numbers_leave_a_signal",
     ),
     # --- trainer steps
     Mutant(

@@ -190,7 +190,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     add_activation(network, hidden_names(), "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     add_dropout(network, "(default: 0.2; for numbers 0)")
-    add_init(network, "(default: he; for numbers fan-in)")
+    add_init(network, "(default: he; for numbers smaller)")
     add_connectivity(network)
     add_group(network, "(default: 4; with --preset 1)")
     add_dtype(network)
