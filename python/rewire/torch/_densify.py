@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
+from typing import Any
 
+import torch
 from torch import nn
 
 from rewire._checks import one_of_types
@@ -16,17 +17,20 @@ from rewire.torch.tiled import Tiled
 
 __all__ = ["densify"]
 
+_FORWARDS = SparseLinear.forward, SparseConv1x1.forward, Tiled.forward  # what a dense form computes as well
+_HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+
 
 def densify(model: nn.Module) -> nn.Module:
     """A copy of a model whose sparse layers are dense again and compute the same.
 
-    For exporters (ONNX, TorchScript), quantization, a GPU, or a program without rewire.
+    For exporters (ONNX), quantization, a GPU, or the dense model as it was built.
 
     Parameters
     ----------
     model : nn.Module
         Left as it is. :class:`SparseLinear` becomes ``nn.Linear``, :class:`SparseConv1x1` becomes
-        ``nn.Conv2d``, and :class:`Tiled` the ``nn.Sequential`` of its modules.
+        ``nn.Conv2d``, and :class:`Tiled` an ``nn.Sequential``, wherever they are held.
 
     Returns
     -------
@@ -39,12 +43,19 @@ def densify(model: nn.Module) -> nn.Module:
     TypeError
         If ``model`` is no module.
     ValueError
-        For sparse layers in ``DistributedDataParallel``, which goes by their parameters, and for a
-        :class:`Module`, whose network is none of PyTorch's layers.
+        For sparse layers in ``DistributedDataParallel``, which goes by their parameters, for a
+        :class:`Module`, whose network is none of PyTorch's layers, for sparse layers and :class:`Tiled` with
+        another ``forward`` than ours, for sparse layers with hooks, and for layers without values
+        (``device="meta"``).
 
     Notes
     -----
-    Flags ``training`` and ``requires_grad`` stay; hooks of sparse layers do not go along.
+    Flags ``training`` and ``requires_grad`` stay. Weights that are computed (parametrizations, pruning) are
+    plain ones afterwards, of the values of now. A bias that layers share stays shared; of shared weights each
+    layer has its own copy, for links may differ.
+
+    :class:`SparseMLP` and :class:`Residual` stay what they are, around dense layers: a program without rewire
+    reads the state of the copy, not its pickle, and ``torch.jit.script`` takes neither of the two.
 
     Examples
     --------
@@ -57,39 +68,51 @@ def densify(model: nn.Module) -> nn.Module:
     )
     """
     one_of_types("model", model, nn.Module, "an nn.Module")
-    wrapped = wrappers(model)
-    for name, layer in sparse_layers(model).items():
+    wrapped, sparse = wrappers(model), sparse_layers(model)
+    for name, layer in sparse.items():
         if id(layer) in wrapped:
             raise ValueError(f"model must not have {name} in {wrapped[id(layer)]}: give the module inside")
     for name, module in model.named_modules():
-        if isinstance(module, Module):
-            raise ValueError(
-                f"model must have no Module, whose network has no dense form in PyTorch, got {name or 'one'}"
-            )
-    return _dense(copy.deepcopy(model), {})
-
-
-def _dense(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
-    """The module with dense layers in it, or what takes its place; ``made`` has those met before."""
-    if id(module) not in made:
-        made[id(module)] = module  # one that stands in itself
-        made[id(module)] = _of_layer(module) if isinstance(module, SparseLinear) else _of_parts(module, made)
-    return made[id(module)]
-
-
-def _of_layer(sparse: SparseLinear) -> nn.Module:
-    dense = sparse.to_conv2d() if isinstance(sparse, SparseConv1x1) else sparse.to_linear()
-    for name, parameter in dense.named_parameters():
-        parameter.requires_grad_(sparse.get_parameter(name).requires_grad)
+        if (why := _why_not(module)) is not None:
+            raise ValueError(f"model must have {why}, got {name or 'one'}")
+    memo: dict[int, Any] = {}  # of deepcopy: what takes the place of what, whoever holds it
+    for layer in sparse.values():
+        memo[id(layer)] = _dense(layer, memo)
+    dense: nn.Module = copy.deepcopy(model, memo)
+    tiled: list[Any] = [module for module in dense.modules() if isinstance(module, Tiled)]
+    for module in tiled:
+        module.__class__ = nn.Sequential  # the same in all but `forward`, for all that hold it
     return dense
 
 
-def _of_parts(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
-    for name, part in module._modules.items():
-        if part is not None:
-            module._modules[name] = _dense(part, made)
-    if not isinstance(module, Tiled):
-        return module
-    row = nn.Sequential(OrderedDict(module._modules.items()))
-    row.training = module.training  # train() would tell its parts, too
-    return row
+def _why_not(module: nn.Module) -> str | None:
+    """What a model must have for this module to have a dense form; None if it has."""
+    if isinstance(module, Module):
+        return "no Module, whose network has no dense form in PyTorch"
+    if not isinstance(module, SparseLinear | Tiled):
+        return None
+    kind = type(module).__name__
+    if "forward" in vars(module) or type(module).forward not in _FORWARDS:
+        return f"no {kind} with a forward of its own, which a dense layer would not have"
+    if isinstance(module, SparseLinear):
+        if module.indptr.is_meta:
+            return f"values in all layers, which a {kind} on the meta device has not"
+        if any(not _computes_weights(hook) for field in _HOOKS for hook in vars(module)[field].values()):
+            return f"no {kind} with hooks, which a dense layer would not have: remove them first"
+    return None
+
+
+def _computes_weights(hook: Any) -> bool:
+    """Whether a hook is PyTorch's own for weights made of others, whose values a dense layer takes over."""
+    return type(hook).__module__.startswith("torch.nn.utils.")
+
+
+def _dense(sparse: SparseLinear, memo: dict[int, Any]) -> nn.Module:
+    """The dense form of a layer, with the bias of another one that has been met before if they share it."""
+    dense = sparse.to_conv2d() if isinstance(sparse, SparseConv1x1) else sparse.to_linear()
+    with torch.enable_grad():  # or weights that are computed would be without one
+        for name, parameter in dense.named_parameters():
+            parameter.requires_grad_(getattr(sparse, name).requires_grad)
+    if dense.bias is not None:
+        dense.bias = memo.setdefault(id(sparse.bias), dense.bias)
+    return dense
