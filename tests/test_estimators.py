@@ -329,15 +329,15 @@ def test_dtype(digits, asked, given, got):
     "kind", [SparseMLPClassifier, rw.QuickSelection, rw.SparseBernoulliRBM, rw.SparseDenoisingAutoencoder]
 )
 def test_pickles_of_another_version_are_read_with_a_warning(kind, monkeypatch):
-    model, words = kind(random_state=3), "a {} that rewire {} has pickled is read by rewire {}: it may fail"
+    model, words = kind(random_state=3), "a {} that {} has pickled is read by rewire {}: it may fail"
     here = pickle.dumps(model)
     assert pickle.loads(here).get_params() == model.get_params()  # and no warning, which would be an error
     assert vars(clone(model)).keys() == vars(model).keys()
     monkeypatch.setattr(_arguments, "__version__", "9.9")
-    with pytest.warns(UserWarning, match=words.format(kind.__name__, rw.__version__, "9.9")):
+    with pytest.warns(UserWarning, match=words.format(kind.__name__, f"rewire {rw.__version__}", "9.9")):
         assert pickle.loads(here).random_state == 3
     unknown = kind.__new__(kind)
-    with pytest.warns(UserWarning, match=words.format(kind.__name__, "of an unknown version", "9.9")):
+    with pytest.warns(UserWarning, match=words.format(kind.__name__, "an unknown version of rewire", "9.9")):
         unknown.__setstate__(vars(model))
     assert unknown.get_params() == model.get_params()
 

@@ -88,10 +88,10 @@ class Arguments(BaseEstimator):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         written = state.get(VERSION)
         if written != __version__:
+            by = f"rewire {written}" if written else "an unknown version of rewire"
             warn(
-                f"a {type(self).__name__} that rewire {written or 'of an unknown version'} has pickled is "
-                f"read by rewire {__version__}: it may fail or answer otherwise (files that a network saves "
-                "are for other versions, too)",
+                f"a {type(self).__name__} that {by} has pickled is read by rewire {__version__}: it may fail "
+                "or answer otherwise; fit it again, or read it with the version that wrote it",
                 UserWarning,
             )
         super().__setstate__({name: value for name, value in state.items() if name != VERSION})
