@@ -1,5 +1,6 @@
 """What people do with a model in training, with a `Rewirer` beside it."""
 
+import ast
 import copy
 import pickle
 import re
@@ -78,7 +79,7 @@ def test_a_period_that_does_not_fit_the_run_is_said(rule, given, words):
     if words is not None:
         message = str(caught[0].message)
         assert re.search(words, message)
-        advice = eval(re.search(r"every=(\{.*\})", message).group(1))
+        advice = ast.literal_eval(re.search(r"every=(\{.*\})", message).group(1))
         Rewirer(model, sgd(model), rule, **given, every=advice)  # warns no more, which would be an error
 
 
