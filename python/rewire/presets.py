@@ -122,7 +122,7 @@ PRESETS = {
             "Ours, for twenty epochs or so: neurons in groups of four that share their sources, which makes "
             "an epoch quicker; weights start at the scale of the fan-in a neuron really has, a larger "
             "learning rate that falls along a cosine, gradients of a norm of at most 5, dropout 0.2 (where "
-            "`rewire train` and `rewire compare` predict numbers none, and smaller weights to rectifiers), "
+            "`rewire train` and `rewire compare` predict numbers none, and smaller weights for ReLUs), "
             "no decay; new links start at zero, and the fraction that SET drops falls along a cosine to 0 at "
             "three quarters of the run, so that all links have time to learn.",
             group=4,
