@@ -7,6 +7,7 @@ what became of COUNT files; those that did what they should not stay in the fold
 import copy
 import json
 import math
+import re
 import resource
 import sys
 import tempfile
@@ -333,17 +334,23 @@ def huge(tree, arrays):
 
 
 def ends(trainer, tree, arrays):
-    """What a training comes to that huge numbers of a file rightly end; None where it goes on.
+    """What a training comes to that a file's contents rightly end; None where it goes on.
 
-    Units of targets may be as far from these data as a user's own were: then fit refuses y by their name.
+    Units of targets may be as far from these data as a user's own were, and a callback may watch a metric
+    that this run has not: then fit refuses it by its name.
     """
     try:
         train(trainer)
-    except (rw.DivergenceError, ValueError) as error:
-        out_of_units = "by the network's target_standardizer must lie within" in str(error)
-        if not (isinstance(error, rw.DivergenceError) or out_of_units) or not huge(tree, arrays):
+    except rw.DivergenceError:
+        if not huge(tree, arrays):
             raise
-        return "loads, refuses y" if out_of_units else "loads, diverges"
+        return "loads, diverges"
+    except ValueError as error:
+        out_of_units = "by the network's target_standardizer must lie within" in str(error)
+        unknown = re.match("(monitor|best) must be a column of the history", str(error))
+        if not unknown and not (out_of_units and huge(tree, arrays)):
+            raise
+        return "loads, fit refuses"
     return None
 
 
