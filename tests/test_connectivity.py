@@ -81,9 +81,9 @@ def test_scale_free_degrees_have_the_exponent():
 def test_correlated_takes_the_largest(group):
     layer = built(12, 20, links=40, connectivity=Correlated(X), group=group)
     store = layer.store
-    features = np.random.Generator(np.random.Philox(np.random.SeedSequence([0, 0, *b"start"]))).permutation(
-        12
-    )[np.arange(store.n_groups) % 12]
+    features = np.random.Generator(
+        np.random.Philox(np.random.SeedSequence([0, 0, *b"start"]))
+    ).permutation(12)[np.arange(store.n_groups) % 12]
     all_ = np.abs(np.corrcoef(X.T))[features]
     chosen = np.zeros_like(all_, bool)
     chosen.ravel()[positions(layer)] = True

@@ -69,8 +69,7 @@ def test_one_slot_stays_and_weight_layers_are_left_alone():
     assert slots(net) == [1, 0, 1]
     net = network()
     net.layers[1].store.set_field("weight", np.zeros((slots(net)[1], 1), "f4"))
-    rewired(
-        rw.GMP(0.02, reserve=0), net, TrainingProgress(1, 4, True), 1, 1
+    rewired(rw.GMP(0.02, reserve=0), net, TrainingProgress(1, 4, True), 1, 1
     )  # 13 of all, and all of these would go
     assert slots(net)[1] == 1 and sum(slots(net)) == 13
     net = network({"density": 0.1}, {"density": 0.9})

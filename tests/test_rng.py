@@ -19,7 +19,9 @@ def test_philox_is_numpy_s(key, counter):
     for i in (1, 2, 3):
         before[i] = (before[i] - borrow) % 2**64
         borrow = borrow and before[i] == 2**64 - 1
-    numpy = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(before, np.uint64))
+    numpy = np.random.Philox(
+        key=np.array(key, np.uint64), counter=np.array(before, np.uint64)
+    )
     assert _core.philox(key, counter) == tuple(int(w) for w in numpy.random_raw(4))
 
 

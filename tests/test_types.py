@@ -10,7 +10,7 @@ import sys
 from pages import PAGES, ROOT, blocks
 from rewire import _core
 
-WRONG = """\
+WRONG = '''\
 import rewire as rw
 
 rw.WeightStore(n_ot=3, n_in=5)  # a slip
@@ -21,9 +21,9 @@ rw.Sequential([rw.Sparse(3, 5)]).predict()
 rw.SGD(lr="fast")
 rw.SET(fraction=None)
 rw.Sequential([rw.Sparse(3, 5)]).layers[0].store.build_mirror()  # the core's
-"""
+'''
 
-RIGHT = """\
+RIGHT = '''\
 import rewire as rw
 from rewire.callbacks import State, TrainerLike
 
@@ -40,7 +40,7 @@ net = rw.Sequential.load("run.safetensors")
 trainer = rw.Trainer(net, loss="mse", callbacks=[Watch()])
 stands_for: TrainerLike = trainer
 net.layers[0].store.insert([0], [1], [0.5])
-"""
+'''
 
 
 def test_types(tmp_path):

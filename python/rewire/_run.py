@@ -132,5 +132,5 @@ def _fractions(rule: Rule) -> str:
 def _with(rule: Rule, unit: str, period: int) -> str:
     """How to ask for a rule with another period."""
     if rule.name in rewiring_names():
-        return f"rewiring={{'name': {rule.name!r}, 'every': { ({unit: period})!r}}}"
+        return f"rewiring={{'name': {rule.name!r}, 'every': {({unit: period})!r}}}"
     return f"every={unit.capitalize()}({period})"
