@@ -5,11 +5,13 @@ processor time, which is what it still does, however busy the machine is.
 """
 
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from rewire import _signals
 from small import HANG_SECONDS
 
 ROUNDS = 10
@@ -167,3 +169,16 @@ def test_estimator():
 @pytest.mark.slow
 def test_anywhere():
     judge(latencies(ANYWHERE))
+
+
+def test_a_call_cut_as_a_step_began_leaves_no_step_open(monkeypatch):
+    interrupts = _signals.Interrupts()
+    section, passed = interrupts.section(), []
+    with monkeypatch.context() as patch:
+        patch.setattr(_signals.time, "perf_counter", lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt), interrupts, section:
+            passed.append("never")
+    with pytest.raises(KeyboardInterrupt), interrupts, section:
+        signal.raise_signal(signal.SIGINT)
+        passed.append("to the end")
+    assert passed == ["to the end"]

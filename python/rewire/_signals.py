@@ -81,8 +81,9 @@ class Interrupts:
         return _Section(self)
 
     def __enter__(self) -> Interrupts:
-        self._handlers.clear()  # of another time, maybe in another thread
-        self._waiting = None
+        # What another time has left, maybe in another thread: a section may have been cut as it began.
+        self._handlers.clear()
+        self._outermost, self._depth, self._waiting = None, 0, None
         if _in_main_thread():
             for number in (signal.SIGINT, *_ENDING):
                 handler = _plain.getsignal(number)
