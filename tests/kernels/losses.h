@@ -285,8 +285,8 @@ static void test_targets_as_they_come(void)
             { .rows = rows, .values = (const char *)across, .kind = RW_IN_BOOL, .row_stride = 1,
               .column_stride = ROWS },
             { .rows = rows, .indptr = indptr, .columns = columns, .n_entries = indptr[ROWS] },
-            { .rows = rows, .indptr = indptr, .columns = columns, .n_entries = indptr[ROWS], .entries = (const char *)entries,
-              .entry_dtype = RW_F32 },
+            { .rows = rows, .indptr = indptr, .columns = columns, .n_entries = indptr[ROWS],
+              .entries = (const char *)entries, .entry_dtype = RW_F32 },
         };
         for (int t = 0; t < 5; t++) {
             CHECK_STATUS(loss_with(k, &spec, z, &as[t], NULL, other, NULL, &again, 1 + t), RW_OK);
