@@ -1,5 +1,9 @@
 """A call of `fit` that takes over what the last one has found sees whatever has changed since."""
 
+import copy
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -10,8 +14,10 @@ X = np.random.default_rng(0).normal(size=(12, 5))
 Y = X[:, :2] - X[:, 2:4]
 
 
-def trainer_of(optimizer=None, rewiring="set", net=None):
+def trainer_of(optimizer=None, rewiring="set", net=None, dense=False):
     layers = [rw.Sparse(5, 8, density=0.5), rw.Sparse(8, 2, density=0.6)]
+    if dense:
+        layers = [rw.Dense(5, 8), rw.Dense(8, 2)]
     net = rw.Sequential(layers, seed=3) if net is None else net
     return rw.Trainer(net, loss="mse", optimizer=optimizer or rw.Adam(0.01), rewiring=rewiring)
 
@@ -59,19 +65,47 @@ def other_weights(t):
     t.bring_back(*t.network_state(), t.state.optimizer_step)
 
 
+def fresh_state(t):
+    t.state.optimizer_step = 0
+
+
+def state_of_other_fields(t):
+    t.state.optimizer_fields = ("momentum",)
+
+
+def fields_of_another_rule(t):
+    t.state.rule_fields_of = "another"
+
+
+def no_rule(t):
+    t.rewiring = rw.rewiring.Static()
+
+
+def rename_bias_field(t):
+    state = t.network.layers[1].bias_parameter.state
+    state["other"] = state.pop("adam_v")  # the last one: the values are those of before, in their order
+
+
+def a_rule_of_an_own_loop(t):
+    """Weights that follow a field are of the rule that says so."""
+    rw.TopKAST().prepare(t.network.sparse_parameters, t.network)
+
+
 CHANGES = [
-    drop_links_field, drop_bias_field, replace_bias_field, field_of_another_kind, another_optimizer, clip,
-    another_rule, another_trainer, shards, other_weights,
+    drop_links_field, drop_bias_field, replace_bias_field, rename_bias_field, field_of_another_kind,
+    another_optimizer, clip, another_rule, no_rule, another_trainer, shards, other_weights, fresh_state,
+    state_of_other_fields, fields_of_another_rule, a_rule_of_an_own_loop,
 ]  # fmt: skip
 
 
 def learnt(change):
     t = trainer_of()
-    for epoch in range(8):
+    for epoch in range(12):
         t.fit(X, Y, epochs=1, verbose=0)
-        if epoch == 4:
+        if epoch in (4, 7):
             change(t)
-    return {name: a.tobytes() for name, a in t.network.arrays().items()}
+    found = {name: a.tobytes() for name, a in t.network.arrays().items()}
+    return found | {"step": t.state.optimizer_step, "rule": t.state.rule_fields_of}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -79,6 +113,72 @@ def test_what_has_changed_between_two_calls_is_found(change, monkeypatch):
     found = learnt(change)
     monkeypatch.setattr(Ready, "holds", lambda *_: False)  # every call looks at everything
     assert learnt(change) == found
+
+
+def test_another_trainer_without_state_is_found():
+    """It leaves nothing but its name."""
+    t = trainer_of(rw.SGD(0.01))
+    for _ in range(3):
+        t.fit(X, Y, epochs=1, verbose=0)
+    trainer_of(rw.SGD(0.01), net=t.network).fit(X, Y, epochs=1, verbose=0)
+    t.fit(X, Y, epochs=1, verbose=0)
+    assert t.network.trained_by() is t and t.state.optimizer_step == 1
+
+
+def test_another_network_is_found():
+    t = trainer_of(rw.SGD(0.01), None, dense=True)
+    first, second = t.network, trainer_of(dense=True).network
+    for net in (first, second, second):
+        t.network = net
+        t.fit(X, Y, epochs=1, verbose=0)
+    assert t._fit_ready.holds(t)
+    t.network = first
+    assert not t._fit_ready.holds(t)
+
+
+def test_no_trainer_holds_state_that_others_have_given_up():
+    first = trainer_of(dense=True)
+    first.fit(X, Y, epochs=1, verbose=0)
+    parameters = first.network.tree.parameters.values()
+    state = [weakref.ref(a) for parameter in parameters for a in parameter.state.values()]
+    trainer_of(net=first.network).fit(X, Y, epochs=1, verbose=0)
+    gc.collect()
+    assert len(state) == 8 and not any(a() is not None for a in state)
+
+
+WRONG = {
+    "fields": (["a"], None, {"a": 5}),
+    "memory": (["m"], None, {"m": 5}),
+    "probe_batches": (-1, True),
+    "due": (5,),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_rule_says_later_is_refused_as_it_would_be_at_once(name):
+    for value in WRONG[name]:
+        said = []
+        for calls in (0, 2):
+            t = trainer_of(rewiring=rw.rewiring.Static())
+            if name == "due":
+                t.rewiring.due = lambda progress: False  # a method may be one's own; a number is none
+            for _ in range(calls):
+                t.fit(X, Y, epochs=1, verbose=0)
+            setattr(t.rewiring, name, value)
+            with pytest.raises((TypeError, ValueError), match="rewiring 'static'") as caught:
+                t.fit(X, Y, epochs=1, verbose=0)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", ["prepare", "check_network", "check_declarations", "participants"])
+def test_a_check_of_the_rule_itself_is_asked_in_every_call(name):
+    t, asked = trainer_of(rewiring=None), []
+    check = getattr(t.rewiring, name)
+    t.fit(X, Y, epochs=1, verbose=0)
+    setattr(t.rewiring, name, lambda *given: asked.append(1) or check(*given))
+    counts = [t.fit(X, Y, epochs=1, verbose=0) and len(asked) for _ in range(3)]
+    assert 0 < counts[0] < counts[1] < counts[2]
 
 
 def test_a_call_that_finds_all_as_it_was_looks_at_nothing_again(monkeypatch):
@@ -106,8 +206,9 @@ def test_a_rule_with_checks_of_its_own_is_asked_in_every_call():
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_rule_that_becomes_wrong_is_refused(late):
-    t = trainer_of()
+@pytest.mark.parametrize("rule", ["set", rw.rewiring.Static()], ids=["set", "none"])
+def test_a_rule_that_becomes_wrong_is_refused(late, rule):
+    t = trainer_of(rewiring=copy.copy(rule))
     for _ in range(3 * late):
         t.fit(X, Y, epochs=1, verbose=0)
     t.rewiring.layers = [7]

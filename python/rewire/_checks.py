@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 __all__ = [
     "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "noted",
     "number", "one_of_types", "options", "path", "position", "printable", "refuse_iterables",
-    "refuse_shadowed", "refuse_sparse", "seed", "text", "unknown_argument",
+    "refuse_shadowed", "refuse_sparse", "seed", "shadowed", "text", "unknown_argument",
 ]  # fmt: skip
 
 _LONG = 256  # bits of an integer that is not printed: Python refuses it for thousands of digits
@@ -80,14 +80,18 @@ def refuse_shadowed(name: str, thing: Any) -> None:
 
     It would be called long afterwards, as a number or whatever it is.
     """
-    there, kind = vars(thing), cast(Any, type(thing))
-    for word in there.keys() & _callables(kind):
-        value = there[word]
+    for word in shadowed(thing):
+        value = vars(thing)[word]
         if not callable(value):
             raise TypeError(
                 f"{name} ({type(thing).__name__}): its attribute {word!r} must have another name, "
                 f"for {word}() is a method; got {describe(value)}"
             )
+
+
+def shadowed(thing: Any) -> set[str]:
+    """The attributes of an object that stand where its class has a method."""
+    return vars(thing).keys() & _callables(cast(Any, type(thing)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,8 +9,10 @@ were when all was in place: as long as they are the same, so is what the checks 
 from __future__ import annotations
 
 import operator
+import weakref
 from typing import Any, NamedTuple
 
+from rewire._checks import shadowed
 from rewire._training import TrainerLike
 from rewire.rewiring import Rule
 
@@ -21,23 +23,32 @@ class Ready(NamedTuple):
     """The facts, as they were found."""
 
     values: tuple[Any, ...]
-    objects: tuple[Any, ...]  # held, for others may come to stand where those of before stood in memory
+    objects: tuple[Any, ...]  # nothing large is held: of what others may give up there are weak references
 
     @classmethod
     def of(cls, trainer: TrainerLike) -> Ready | None:
-        """Those of now; None where somebody's own code says what is fit, which may go by anything."""
-        net, optimizer, rule, state = trainer.network, trainer.optimizer, trainer.rewiring, trainer.state
-        kind = type(rule)
-        if rule.layers is not None or any(getattr(kind, name) is not getattr(Rule, name) for name in _CHECKS):
+        """Those of now; None where somebody's own code says what is fit, which may go by anything.
+
+        None as well where they cannot be told: then the checks say what is wrong.
+        """
+        net, rule, state = trainer.network, trainer.rewiring, trainer.state
+        try:
+            kind = type(rule)
+            if any(getattr(kind, name) is not getattr(Rule, name) for name in _CHECKS):
+                return None
+            if rule.layers is not None or shadowed(rule):
+                return None
+            values = (
+                state.optimizer_fields, tuple(trainer.optimizer.fields.items()),
+                state.rule_fields_of, rule.remembers_as, rule.probe_batches,
+                tuple(rule.fields.items()), tuple(rule.memory.items()),
+                tuple(parameter.master for parameter in net.sparse_parameters),
+            )  # fmt: skip
+            objects = [weakref.ref(net.tree), net.trained_by]
+            for parameter in net.tree.parameters.values():
+                objects += parameter.storage()
+        except Exception:  # whatever somebody's own attributes are
             return None
-        values = (
-            trainer.shards, optimizer.clip_norm, optimizer.in_core, state.optimizer_fields,
-            tuple(optimizer.fields.items()), state.rule_fields_of, rule.remembers_as, rule.probe_batches,
-            tuple(rule.fields.items()), tuple(rule.memory.items()), tuple(vars(rule)),
-        )  # fmt: skip
-        objects = [optimizer, rule, net.tree, net.trained_by]
-        for parameter in net.tree.parameters.values():
-            objects += parameter.storage()
         return cls(values, tuple(objects))
 
     def holds(self, trainer: TrainerLike) -> bool:
@@ -52,4 +63,5 @@ class Ready(NamedTuple):
         )
 
 
-_CHECKS = ("prepare", "check_network", "check_declarations", "participants")
+# Whoever has rules within it has checks of its own as well.
+_CHECKS = ("prepare", "check_network", "check_declarations", "participants", "parts")

@@ -277,7 +277,10 @@ class Parameter:
         raise NotImplementedError
 
     def storage(self) -> tuple[object, ...]:
-        """Objects of which one is another one whenever a field has come, gone or been replaced since."""
+        """Objects of which one is another one whenever a field has come, gone or been replaced since.
+
+        Whoever keeps them keeps no field alive.
+        """
         return (object(),)  # in doubt always
 
     def add_field(self, name: str, field: Field) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, Self
@@ -223,7 +224,7 @@ class DenseParameter(Parameter):
         return kept is not None and kept.dtype == field.of(self.dtype) and kept.shape == self._shape
 
     def storage(self) -> tuple[object, ...]:
-        return tuple(self.state.values())
+        return (*self.state, *map(weakref.ref, self.state.values()))
 
     def add_field(self, name: str, field: Field) -> None:
         field.check(name)
