@@ -623,3 +623,13 @@ def test_the_largest_count_means_no_end(tmp_path):
     trainer.save(tmp_path / "endless.safetensors")
     again = Trainer.resume(tmp_path / "endless.safetensors", callbacks=[Stop()])
     assert len(again.fit(X, T, epochs=sys.maxsize, verbose=0).epochs) == 3
+
+
+def test_integers_that_python_does_not_print_are_described():
+    huge = 10**5000
+    with pytest.raises(TypeError, match="^epochs must be an integer >= 1, got a list that cannot be printed$"):
+        Trainer(network(), loss="mse").fit(X, T, epochs=[huge], verbose=0)
+    with pytest.raises(ValueError, match=r"^every\['steps'\] must be an integer in \[1, .* of 16610 bits$"):
+        rw.rewiring.rewiring({"name": "set", "every": {"steps": huge}})
+    with pytest.raises(ValueError, match="^lr must be a number > 0 within the range of float64, got an int"):
+        rw.SGD(huge)

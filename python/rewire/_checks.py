@@ -27,6 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 _LONG = 256  # bits of an integer that is not printed: Python refuses it for thousands of digits
+_MOST_BITS = sys.float_info.max_exp  # of an integer that float64 can hold
 NEAR = 0.6  # a likeness of words from which on one may have been meant by the other
 INT64 = 2**63 - 1
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store/store.h: sources are int32
@@ -38,7 +39,10 @@ def describe(value: Any) -> str:
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if isinstance(value, int) and value.bit_length() > _LONG:
         return f"an integer of {value.bit_length()} bits"
-    words = repr(value)
+    try:
+        words = repr(value)
+    except ValueError:  # of such an integer within
+        return f"a {type(value).__name__} that cannot be printed"
     return words if len(words) <= 80 else words[:77] + "..."
 
 
@@ -208,6 +212,8 @@ def number(
             if math.isfinite(x) and above and (high is None or (x < high if open_high else x <= high)):
                 return x
     span = _range(low, high, open_low, open_high)
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        kind, span = ValueError, f"{span} within the range of float64"
     raise kind(f"{name} must be a number{span}, got {describe(value)}")
 
 
