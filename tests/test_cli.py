@@ -1,6 +1,7 @@
 """The command line: what each command prints and writes, and the exit code and the line of every error."""
 
 import csv
+import errno
 import itertools
 import json
 import os
@@ -1078,6 +1079,23 @@ def test_training_outlives_a_full_disk_of_its_output(model, tmp_path, device):
         assert process.wait(timeout=HANG_SECONDS) == 0
     assert "standard output cannot be written (No space left on device); training goes on" in error
     assert rw.Trainer.resume(tmp_path / "m").epoch == 2
+
+
+def test_training_outlives_a_full_disk_where_warnings_are_errors(capsys, monkeypatch):
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on this device")
+
+        flush = write
+
+    trainer = rw.Trainer(rw.Sequential([rw.Sparse(4, 1)]), loss="mse")
+    monkeypatch.setattr(sys, "stdout", Full())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.fit(np.eye(4), np.ones((4, 1)), epochs=3, verbose=1)
+    assert trainer.epoch == 3
+    said = "standard output cannot be written (No space left on this device); training goes on"
+    assert capsys.readouterr().err.count(said) == 1
 
 
 def test_names_of_files_do_not_steer_the_terminal(run, tmp_path):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from typing import Any
 
 from rewire._format import seconds
-from rewire._warn import warn
 
 __all__ = ["Lines", "Silent", "bar", "print_beside", "print_now", "progress"]
 
@@ -39,13 +39,19 @@ def print_now(text: str) -> None:
     except BrokenPipeError:
         silence_stdout()
     except OSError as error:
-        warn(f"standard output cannot be written ({error.strerror or error}); training goes on", UserWarning)
+        _tell_unwritable(error.strerror or str(error))
 
 
 def print_beside(text: str) -> None:
     """Print a line to standard error; where that cannot be written there is nobody to tell."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+@functools.cache  # once is enough
+def _tell_unwritable(why: str) -> None:
+    """Say it beside, and not by a warning: where those are errors it would end training after all."""
+    print_beside(f"standard output cannot be written ({why}); training goes on")
 
 
 def silence_stdout() -> None:
