@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any, Self
 
@@ -141,6 +142,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
             At most 1. Not defined (NaN, and scikit-learn warns) for a single sample.
         """
         found, y = self.predict(X), detached(y, "y")
+        _refuse_dates(y)
         with _parameters.named_integers(y=y):
             try:
                 truth = np.asarray(y, np.float64)
@@ -165,8 +167,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         flat = y.ndim == 1
-        if y.dtype.kind in "mM":  # a missing date would be a number like any other
-            raise TypeError(f"y must hold real numbers, got dtype {y.dtype}")
+        _refuse_dates(y)
         given = y.reshape(len(y), -1)
         y = given.astype(np.float64)
         top = np.abs(y).max(axis=0)
@@ -273,6 +274,14 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
     def _check_loss(self, loss: Loss, usual: str) -> None:
         if not isinstance(loss, MSE | Huber | Poisson | ArrayLoss):
             raise ValueError(f"loss must be {self._fitting(usual)}, got {describe(self.loss)}")
+
+
+def _refuse_dates(y: Any) -> None:
+    """TypeError for dates and spans of time: a missing one would be a number like any other."""
+    with contextlib.suppress(ValueError):  # what is no array is refused in other words
+        dtype = np.asarray(y).dtype
+        if dtype.kind in "mM":
+            raise TypeError(f"y must hold real numbers, got dtype {dtype}")
 
 
 def _fraction(before: Moments, found: Moments, whole: NDArray[np.bool_], stream: bool) -> NDArray[np.float64]:
