@@ -62,6 +62,7 @@ CALLS = {
     "forward": (lambda a: store().forward(a), "X", X),
     "dense": (rw.WeightStore.from_dense, "array", X),
     "layer": (rw.Sparse.from_dense, "weights", X),
+    "compare": (lambda a: rw.compare((X, Y, a, Y), {"SET": {}}, epochs=1), "X_test", X),
     "links": (lambda a: store().add([0, 1, 2], [0, 1, 2], a), "values", ONES[:3]),
 }
 
@@ -108,6 +109,8 @@ def test_dates_are_no_targets(unit):
     y[ROW] = "NaT"  # -2^63 as a number
     with pytest.raises(TypeError, match="y must hold real numbers, got dtype (datetime|timedelta)64"):
         SparseMLPRegressor(**FAST).fit(X, y)
+    with pytest.raises(TypeError, match="y must hold real numbers, got dtype (datetime|timedelta)64"):
+        regressor().score(X, y)
 
 
 @pytest.mark.parametrize("kind", ["nullable", "bool"])

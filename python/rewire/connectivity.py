@@ -191,9 +191,10 @@ class Correlated(Connectivity):
             raise ValueError(
                 "connectivity 'correlated' needs samples of the layer's inputs: connectivity.Correlated(X)"
             )
+        given = detached(X, "X")
         try:
             with quiet():
-                x = np.asarray(detached(X, "X"), np.float64)
+                x = np.asarray(given, np.float64)
         except (TypeError, ValueError, OverflowError):
             raise TypeError(f"X must be an array of real numbers, got {describe(X)}") from None
         if x.ndim != 2:

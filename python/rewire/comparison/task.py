@@ -185,7 +185,7 @@ def as_dataset(data: Any) -> Dataset:
 def _features(name: str, X: Any) -> Any:
     """X in rows; a mask of rows has to work."""
     refuse_iterables(name, X)
-    found = X.tocsr() if hasattr(X, "tocsr") else np.asarray(detached(X, "X"))
+    found = X.tocsr() if hasattr(X, "tocsr") else np.asarray(detached(X, name))
     if found.ndim != 2 or 0 in found.shape:
         raise ValueError(f"{name} must have shape (samples, features) without a zero, got {found.shape}")
     as_source(found, int(found.shape[1]), name)
@@ -194,7 +194,7 @@ def _features(name: str, X: Any) -> Any:
 
 def _targets(name: str, y: Any) -> Any:
     refuse_iterables(name, y, "(samples,)")
-    found = y.tocsr() if hasattr(y, "tocsr") else np.asarray(detached(y, "y"))
+    found = y.tocsr() if hasattr(y, "tocsr") else np.asarray(detached(y, name))
     if found.dtype == object:  # words in a table of pandas
         found = np.array(found.tolist())
     if found.ndim not in (1, 2) or found.dtype.kind not in "biufUS" or 0 in found.shape:
