@@ -63,6 +63,8 @@ CALLS = {
     "dense": (rw.WeightStore.from_dense, "array", X),
     "layer": (rw.Sparse.from_dense, "weights", X),
     "compare": (lambda a: rw.compare((X, Y, a, Y), {"SET": {}}, epochs=1), "X_test", X),
+    "write": (lambda a: trainer().network.layers[1].bias_parameter.write(a), "values", ONES[:3]),
+    "rows": (lambda a: store().add(a, [0, 1, 2], ONES[:3]), "rows", np.arange(3)),
     "links": (lambda a: store().add([0, 1, 2], [0, 1, 2], a), "values", ONES[:3]),
 }
 

@@ -43,7 +43,7 @@ class Slots:
 def _integers(name: str, value: ArrayLike, end: int) -> NDArray[np.int64]:
     """An array of integers; a bool, float or string is none."""
     try:
-        x = np.asarray(value)
+        x = np.asarray(detached(value, name))
     except ValueError:
         raise TypeError(f"{name} must be integers, got {describe(value)}") from None
     if x.size == 0 and not isinstance(value, np.ndarray):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, describe, entries, integer, number
+from rewire._checks import boolean, choice, describe, detached, entries, integer, number
 from rewire._container import Array, blocks
 from rewire._geometry import item_bytes, padded
 from rewire._precision import KEPT
@@ -190,6 +190,7 @@ class DenseParameter(Parameter):
         return self._live(field).reshape(-1).copy()
 
     def write(self, values: NDArray[Any], field: str = "weight") -> None:
+        values = detached(values, "values")
         if field == GRADIENT:
             self.room()
         target = self._live(field).reshape(-1)

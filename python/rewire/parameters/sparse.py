@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import MAX_NEURONS, choice, entries, integer, number
+from rewire._checks import MAX_NEURONS, choice, detached, entries, integer, number
 from rewire._container import Array, Parts
 from rewire._geometry import Geometry
 from rewire._pickling import StreamedStore
@@ -334,6 +334,7 @@ class SparseParameter(Parameter):
         return self.version, self.core.generation
 
     def write(self, values: NDArray[Any], field: str = "weight") -> None:
+        values = detached(values, "values")
         if field == GRADIENT:
             self.hold_gradient(True)
         if not self.core.has_field(field):
