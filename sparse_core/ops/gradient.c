@@ -137,6 +137,17 @@ static scratch_op scratch_op_of(dw_op d, void *scratch)
 /* What becomes of the gradients of group g. */
 typedef void (*use_gradients)(const void *arg, int32_t g, const char *grad);
 
+/* Slots of the groups [g0, end) that are made at a time: what the scratch holds, but shared evenly, since in
+ * panels a few groups cost as many reads of the inputs as many do. */
+static int64_t slots_at_once(const rw_store *s, int32_t g0, int32_t end, int64_t room)
+{
+    int64_t slots = 0;
+    for (int32_t g = g0; g < end; g++)
+        slots += s->len[g];
+    int64_t parts = (slots + room - 1) / room;
+    return parts ? (slots + parts - 1) / parts : 0;
+}
+
 /* As many groups at a time as the scratch holds. */
 static void through_scratch(const scratch_op *r, int64_t task, use_gradients use, const void *arg)
 {
@@ -145,9 +156,10 @@ static void through_scratch(const scratch_op *r, int64_t task, use_gradients use
     size_t size = rw_dtype_size(r->d.o.op.k->dtype), width = (size_t)s->group * size;
     char *grad = r->scratch + (size_t)rw_thread_index() * (size_t)r->scratch_values * size;
     int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group, done = 0;
+    int64_t share = slots_at_once(s, p.first, p.end, room);
     for (int32_t g0 = p.first, g1; g0 < p.end; g0 = g1) {
         int64_t slots = 0;
-        for (g1 = g0; g1 < p.end && slots + s->len[g1] <= room; g1++) {
+        for (g1 = g0; g1 < p.end && slots <= share && slots + s->len[g1] <= room; g1++) {
             first[g1 - g0] = slots;
             slots += s->len[g1];
         }

@@ -245,4 +245,44 @@ static void test_inputs_from_afar_are_read_in_order(void)
     rw_store_free(s);
 }
 
+/* What scratch does not hold at once is made in parts that are about alike: each may read all inputs. */
+static int64_t most_slots;
+static void (*usual_dw)(const rw_rows *, int32_t, int32_t, const rw_panel *, const rw_span *,
+                        const int64_t *, void *);
+static void measured_dw(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                        const rw_span *span, const int64_t *first, void *grad)
+{
+    int64_t slots = 0;
+    for (int32_t g = g0; g < g1; g++)
+        slots += w->len[g];
+    most_slots = slots > most_slots ? slots : most_slots;
+    usual_dw(w, g0, g1, p, span, first, grad);
+}
+
+static void test_scratch_is_shared_evenly(void)
+{
+    enum { IN = 200, OUT = 8 * N_LENGTHS, BATCH = 64 };
+    rw_kernels k = *rw_kernels_named(RW_F32, NULL);
+    rw_tuning t = LARGEST;
+    rw_store *s = store_of(OUT, IN, 8, 8, RW_F32);
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
+    rw_tiles *x = tiles_of(3, IN, BATCH, 64, RW_F32), *dy = tiles_of(4, OUT, BATCH, 64, RW_F32);
+    int64_t longest = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        longest = rw_max64(longest, s->len[g]);
+    t.scratch = (s->slots - 1) * s->group;
+    usual_dw = k.dw;
+    k.dw = measured_dw;
+    k.tuning = &t;
+    size_t bytes = (size_t)rw_scratch_values(&k, s, dy) * sizeof(float);
+    void *scratch = rw_alloc(bytes);
+    REQUIRE(scratch && 4 * longest < s->slots);
+    CHECK_STATUS(rw_backward_update(&k, s, x, dy, &u, scratch, &ALONE), RW_OK);
+    CHECK(most_slots >= s->slots / 2 && most_slots <= s->slots / 2 + longest);
+    rw_free(scratch, bytes);
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
 #endif
