@@ -252,8 +252,10 @@ static rw_status reserve_repack(rw_edit *e)
     if (!e->planned)
         return RW_ENOMEM;
     memcpy(e->planned, s->len, (size_t)s->n_groups * sizeof *e->planned);
-    for (touch t = { 0 }; next_touch(e->p, &t);)
-        e->planned[t.group] = t.new_len;
+    for (int64_t i = 0; i < e->p->n_del; i++)
+        e->planned[e->p->del_group[i]]--;
+    for (int64_t i = 0; i < e->p->n_ins; i++)
+        e->planned[e->p->ins_group[i]]++;
 
     /* When a chunk is written, at least it and the chunk behind it have been read. Its writing
      * must not touch the slots of the chunks after those. */
