@@ -117,13 +117,19 @@ static inline void rw_parallel_tasks(int threads, int64_t n, rw_task task, const
     }
 }
 
-/* Threads worth starting for `work` units (multiply-adds or so), at most `threads`. */
-static inline int rw_threads_for(int threads, int64_t work)
+/* Threads worth starting for n things of which so many are worth one, at most `threads`. */
+static inline int rw_threads_each(int threads, int64_t n, int64_t worth)
 {
-    int64_t useful = work / RW_WORK_PER_THREAD;
+    int64_t useful = n / worth;
     if (useful < 1)
         return 1;
     return useful < threads ? (int)useful : threads;
+}
+
+/* Threads worth starting for `work` units (multiply-adds or so), at most `threads`. */
+static inline int rw_threads_for(int threads, int64_t work)
+{
+    return rw_threads_each(threads, work, RW_WORK_PER_THREAD);
 }
 
 /* Tasks `first` and on, as rw_parallel_tasks counts them. */

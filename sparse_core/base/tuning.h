@@ -19,11 +19,7 @@ enum {
      * In multiply-adds, for the two numbers above. Estimates good to a factor of two: they
      * decide on how many threads a pass runs, and nothing else. */
 
-    RW_COST_COMMIT_SLOT = 200,
-    RW_COST_MIRROR_SLOT = 4,
-    RW_COST_PRUNE_SLOT = 40,     /* in one of the passes of prune.c              */
     RW_COST_ZEROS_VALUE = 4,
-    RW_COST_GROW_LINK = 100,     /* a link that grow_random.c draws and places   */
     RW_COST_DRAW_VALUE = 300,    /* a weight of a new link                       */
     RW_COST_DEEPR_VALUE = 30,
     RW_COST_MERGE_SLOT = 50,     /* a slot of one of the stores of merge.c        */
@@ -38,6 +34,25 @@ enum {
     RW_COST_LOSS_VALUE = 10,
     RW_COST_R2_VALUE = 10,
     RW_COST_NONZERO_VALUE = 10,  /* of nonzeros.h: a slot that is reached, and one of its values */
+
+    /* --- threads of a rewiring --------------------------------------------------------- */
+
+    /* Slots, or new links, that are worth a thread in a rewiring: each pass is a region of its own, over what
+     * another core wrote in the last step. On two idle cores (bench/rewiring.py) two threads took 1.2 to 2.6
+     * times as long as one to commit 10,000 to 112,000 slots and to build their mirror, as long at 200,000, and
+     * 0.8 to 0.9 of it at 450,000; as long to prune 10,000, or to draw 3,000 links. Beside a busy core it is
+     * up to six times. Tests share small layers among threads too. */
+#ifdef RW_TEST
+    RW_COMMIT_SLOTS = 250,
+    RW_MIRROR_SLOTS = 12500,
+    RW_PRUNE_SLOTS = 1250,
+    RW_GROW_LINKS = 500,
+#else
+    RW_COMMIT_SLOTS = 200000,
+    RW_MIRROR_SLOTS = 200000,
+    RW_PRUNE_SLOTS = 10000,
+    RW_GROW_LINKS = 4000,
+#endif
 
     /* --- how passes over a store are cut ------------------------------------------------ */
 

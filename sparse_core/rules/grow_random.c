@@ -382,7 +382,7 @@ static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
     if (!g)
         return RW_ENOMEM;
     g->p = p;
-    int threads = g->threads = rw_threads_for(run ? run->threads : 1, total * RW_COST_GROW_LINK);
+    int threads = g->threads = rw_threads_each(run ? run->threads : 1, total, RW_GROW_LINKS);
     g->drawers = rw_calloc_array((size_t)threads, sizeof *g->drawers);
     rw_status st = g->drawers ? rw_plan_reserve(p, p->n_del, total) : RW_ENOMEM;
     int32_t longest = longest_group(p->store);

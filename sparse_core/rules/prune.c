@@ -449,7 +449,7 @@ static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, const double *
         return RW_ESHAPE;
     if (p->generation != s->generation)
         return RW_ESTALE;
-    pr->threads = rw_threads_for(run ? run->threads : 1, s->slots * RW_COST_PRUNE_SLOT);
+    pr->threads = rw_threads_each(run ? run->threads : 1, s->slots, RW_PRUNE_SLOTS);
     pr->n_pieces = (s->slots + PIECE - 1) / PIECE;
     pr->begin = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->begin);
     pr->marked = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->marked);

@@ -382,7 +382,7 @@ static rw_status reserve(rw_edit *e, rw_store *s, const rw_plan *p, int threads,
         /* Every thread has buffers that hold the longest group. Only so many threads are used that
          * all buffers together are no larger than the layer. */
         int64_t worth_buffers = most / (RW_COMMIT_CHUNKS * rw_max64(e->room, 1));
-        int useful = rw_threads_for(threads, slots * RW_COST_COMMIT_SLOT);
+        int useful = rw_threads_each(threads, slots, RW_COMMIT_SLOTS);
         e->threads = (int)rw_max64(1, rw_min64(useful, worth_buffers));
         int64_t piece = most / (RW_COMMIT_CHUNKS * e->threads) + 1;
         e->room = rw_max64(e->room, rw_min64(RW_COMMIT_CHUNK, piece));

@@ -101,7 +101,7 @@ rw_status rw_mirror_build(rw_store *s, int threads)
         return RW_ENOMEM;
 
     source_range ranges[MOST_RANGES];
-    int useful = rw_threads_for(threads, s->slots * RW_COST_MIRROR_SLOT);
+    int useful = rw_threads_each(threads, s->slots, RW_MIRROR_SLOTS);
     int n = (int)rw_min64(useful, rw_min64(MOST_RANGES, s->n_in));
     for (int i = 0; i < n; i++)
         ranges[i] = (source_range){ (int32_t)((int64_t)s->n_in * i / n),
