@@ -7,8 +7,13 @@
 #define RW_ISA avx512
 #include "kernels/vec_avx512.h"
 
-/* Measured here in float32. */
-static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
+/* In float32, on an AMD EPYC (1 MB of second-level cache): dX of groups does without panels, whose jumps cost
+ * more than lines that were asked for ahead, 0 to 28 percent of it; that of single rows wants longer pieces;
+ * and it gathers while weights take 1 MB. */
+static const rw_tuning avx512_tuning = RW_TUNING_WITH(INT64_MAX, 1, 64, 256 << 10);
+
+/* Not measured in float64. */
+static const rw_tuning avx512_f64_tuning = RW_TUNING_MEASURED;
 
 /* --- float32 ---------------------------------------------------------- */
 
@@ -112,7 +117,7 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
 #define RW_DTYPE_BITS 64
 #define RW_WIDE f64x8
 #define RW_WIDE_LANES 8
-#define RW_TUNED avx512_tuning
+#define RW_TUNED avx512_f64_tuning
 #include "kernels/kernels_element.h"
 
 #endif

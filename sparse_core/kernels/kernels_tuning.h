@@ -6,8 +6,8 @@
  * keeps is in kernels_body.h.
  *
  * RW_TUNING_MEASURED are values of products with AVX-512 on an Intel Xeon (2 MB of second-level cache)
- * and an AMD EPYC (1 MB), and of growth with AVX2 on an EPYC (512 KB), in float32; where products with
- * AVX2 on the latter want another value, kernels_avx2.c says so.
+ * and an AMD EPYC (1 MB), and of growth with AVX2 on an EPYC (512 KB), in float32; where products on
+ * the latter want another value, kernels_avx2.c and kernels_avx512.c say so.
  * Instruction sets and dtypes without a measurement take them as they are, and say so. */
 #ifndef RW_KERNELS_TUNING_H
 #define RW_KERNELS_TUNING_H
@@ -68,19 +68,19 @@ typedef struct {
     int64_t grow_bytes;
 } rw_tuning;
 
-#define RW_TUNING_WITH(tile_wide, scatter_slots) /* tile: for forward and scatter */            \
+#define RW_TUNING_WITH(tile_wide, scatter_group, scatter_slots, gather) /* tile: forward, scatter */ \
     {                                                                                         \
         .forward = { .bytes = 64 << 10, .slots = 40, .group = 2, .wide = tile_wide },         \
-        .scatter = { .bytes = 32 << 10, .slots = (scatter_slots), .group = 4,                 \
+        .scatter = { .bytes = 32 << 10, .slots = (scatter_slots), .group = (scatter_group),   \
                      .wide = (tile_wide) },                                                   \
         .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024 },  \
         .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
         .stream = 2 << 20, .stream_line = 512, .stream_links = 16, .stream_reuse = 16,        \
-        .stream_touches = 1, .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,   \
+        .stream_touches = 1, .counted = 128, .gather_piece = 14, .gather_slots = (gather),    \
         .scratch = 32 << 10, .scratch_most = 1 << 20, .task_work = 1 << 18,                   \
         .outer_span = 256, .grow_bytes = 4 << 20                                              \
     }
 
-#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX, 20)
+#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX, 4, 20, 512 << 10)
 
 #endif
