@@ -10,7 +10,7 @@
 /* Growth was measured here, and products of wide layers (12288 inputs): a scatter of groups of 8 gains 2x
  * from panels, forward of groups of 4 and 8 some tenths, where AVX-512 with twice the cache runs near
  * its peak without. */
-static const rw_tuning avx2_tuning = RW_TUNING_WITH(2 << 20, 4, 20, 512 << 10);
+static const rw_tuning avx2_tuning = RW_TUNING_WITH(2 << 20, 4, 20);
 
 /* --- float32 ---------------------------------------------------------- */
 

@@ -8,9 +8,8 @@
 #include "kernels/vec_avx512.h"
 
 /* In float32, on an AMD EPYC (1 MB of second-level cache): dX of groups does without panels, whose jumps cost
- * more than lines that were asked for ahead, 0 to 28 percent of it; that of single rows wants longer pieces;
- * and it gathers while weights take 1 MB. */
-static const rw_tuning avx512_tuning = RW_TUNING_WITH(INT64_MAX, 1, 64, 256 << 10);
+ * more than lines that were asked for ahead, 0 to 28 percent of it; that of single rows wants longer pieces. */
+static const rw_tuning avx512_tuning = RW_TUNING_WITH(INT64_MAX, 1, 64);
 
 /* Not measured in float64. */
 static const rw_tuning avx512_f64_tuning = RW_TUNING_MEASURED;

@@ -11,7 +11,7 @@
 /* Panels of dX must take four times as many slots of a row as in float32: there is half as much to do
  * between two jumps, and dy goes into registers for each panel anew. Measured at widths 1000 to 4096, on
  * an AMD EPYC. */
-static const rw_tuning bf16_tuning = RW_TUNING_WITH(INT64_MAX, 4, 80, 512 << 10);
+static const rw_tuning bf16_tuning = RW_TUNING_WITH(INT64_MAX, 4, 80);
 
 /* --- pairs ------------------------------------------------------------------- */
 

@@ -23,7 +23,10 @@ typedef struct {
                        the jumps cost more; but scattering also stores, and gains most        */
     int64_t wide;   /* bytes of all activations from which larger ones gain too, because what lies
                        beyond the caches of a core costs more than jumps,                     */
-    int64_t line;   /* if a source has as many bytes: there is enough to do between two jumps */
+    int64_t line;   /* if a source has as many bytes: there is enough to do between two jumps; */
+    int32_t row;    /* or, where panels are read in the order of memory first (`stream` below), if a row
+                       has as many slots: with fewer, panels must be large to hold enough of them,
+                       larger than the cache */
 } rw_panel_rule;
 
 typedef struct {
@@ -68,19 +71,20 @@ typedef struct {
     int64_t grow_bytes;
 } rw_tuning;
 
-#define RW_TUNING_WITH(tile_wide, scatter_group, scatter_slots, gather) /* tile: forward, scatter */ \
+#define RW_TUNING_WITH(tile_wide, scatter_group, scatter_slots) /* tile: forward and scatter */ \
     {                                                                                         \
         .forward = { .bytes = 64 << 10, .slots = 40, .group = 2, .wide = tile_wide },         \
         .scatter = { .bytes = 32 << 10, .slots = (scatter_slots), .group = (scatter_group),   \
                      .wide = (tile_wide) },                                                   \
-        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024 },  \
+        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024,    \
+                .row = 320 },                                                                 \
         .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
         .stream = 2 << 20, .stream_line = 512, .stream_links = 16, .stream_reuse = 16,        \
-        .stream_touches = 1, .counted = 128, .gather_piece = 14, .gather_slots = (gather),    \
+        .stream_touches = 1, .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,   \
         .scratch = 32 << 10, .scratch_most = 1 << 20, .task_work = 1 << 18,                   \
         .outer_span = 256, .grow_bytes = 4 << 20                                              \
     }
 
-#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX, 4, 20, 512 << 10)
+#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX, 4, 20)
 
 #endif
