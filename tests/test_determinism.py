@@ -22,7 +22,7 @@ OPTIMIZERS = {
 
 
 def trainer(group=1, optimizer="momentum", dtype="float32", threads=1, seed=0, **options):
-    """Wide enough that work is really split."""
+    """Wide enough that products are really split; of its rewirings only weights of new links are drawn so."""
     net = rw.Sequential(
         [
             rw.Dropout(0.1),
@@ -69,6 +69,28 @@ def test_threads_change_no_bit(group, optimizer, dtype):
     expected = run(threads=1, **options)
     for n in (2, 4, 8):
         assert run(threads=n, **options) == expected, f"{n} threads"
+
+
+def test_threads_change_no_bit_of_a_rewiring():
+    """Of as many links as commits and mirrors need for a second thread."""
+
+    def rewired(threads):
+        net = rw.Sequential(
+            [
+                rw.Sparse(90, 2000, epsilon=5),
+                rw.Sparse(2000, 2000, links=405_000),
+                rw.Sparse(2000, 5, epsilon=5, activation="softmax"),
+            ],
+            seed=0,
+        )
+        t = rw.Trainer(
+            net, loss="cross_entropy", optimizer=rw.SGD(0.05, momentum=0.9), rewiring=rw.SET(0.3), threads=threads
+        )
+        t.fit(X, Y, epochs=2, batch_size=64, verbose=0)
+        assert net.layers[1].core.generation > 0 and net.layers[1].core.has_mirror
+        return digest(t.arrays())
+
+    assert rewired(1) == rewired(3)
 
 
 @pytest.mark.parametrize("isa", ISAS)
