@@ -16,7 +16,7 @@ from rewire._products import threads_for
 __all__ = ["EditPlan"]
 
 _NONE = np.empty(0, np.int32)
-_PASS = 40  # multiply-adds that a pass over a slot is worth (RW_COST_PRUNE_SLOT)
+_PASS = 40  # multiply-adds that a pass over a slot is worth
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 

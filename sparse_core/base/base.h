@@ -34,7 +34,9 @@ typedef enum { RW_F32 = 0, RW_F64 = 1, RW_I32 = 2, RW_I64 = 3, RW_U8 = 4, RW_BF1
 size_t rw_dtype_size(rw_dtype dtype);
 
 /* What must hold where it stands, because callers see to it. Checked in the test builds
- * (-DRW_TEST, the sanitizers among them); in a release it is a comment. */
+ * (-DRW_TEST, the sanitizers among them); in a release it is a comment. RW_TEST also
+ * counts blocks of memory (mem.h), checks plans that are marked as checked (store/edit.c), and shares small
+ * rewirings among threads (tuning.h). */
 #ifdef RW_TEST
 #define RW_ASSERT(condition) \
     ((condition) ? (void)0 : rw_assert_failed(#condition, __FILE__, __LINE__))

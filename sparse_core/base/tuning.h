@@ -38,10 +38,11 @@ enum {
     /* --- threads of a rewiring --------------------------------------------------------- */
 
     /* Slots, or new links, that are worth a thread in a rewiring: each pass is a region of its own, over
-     * what another core wrote in the last step. On two idle cores (bench/rewiring.py) two threads took 1.2
+     * what another core wrote in the last step. On two idle cores (docs/benchmarks.md) two threads took 1.2
      * to 2.6 times as long as one to commit 10,000 to 112,000 slots and to build their mirror, as long at
      * 200,000, and 0.8 to 0.9 of it at 450,000; as long to prune 10,000, or to draw 3,000 links. Beside a
-     * busy core it is up to six times. Tests share small layers among threads too. */
+     * busy core it is up to six times. More than two threads were not measured. Tests share small layers
+     * among threads too. */
 #ifdef RW_TEST
     RW_COMMIT_SLOTS = 250,
     RW_MIRROR_SLOTS = 12500,
