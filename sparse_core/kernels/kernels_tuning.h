@@ -23,10 +23,7 @@ typedef struct {
                        the jumps cost more; but scattering also stores, and gains most        */
     int64_t wide;   /* bytes of all activations from which larger ones gain too, because what lies
                        beyond the caches of a core costs more than jumps,                     */
-    int64_t line;   /* if a source has as many bytes: there is enough to do between two jumps; */
-    int32_t row;    /* or, where panels are read in the order of memory first (`stream` below), if a row
-                       has as many slots: with fewer, panels must be large to hold enough of them,
-                       larger than the cache */
+    int64_t line;   /* if a source has as many bytes: there is enough to do between two jumps */
 } rw_panel_rule;
 
 typedef struct {
@@ -76,8 +73,7 @@ typedef struct {
         .forward = { .bytes = 64 << 10, .slots = 40, .group = 2, .wide = tile_wide },         \
         .scatter = { .bytes = 32 << 10, .slots = (scatter_slots), .group = (scatter_group),   \
                      .wide = (tile_wide) },                                                   \
-        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024,    \
-                .row = 320 },                                                                 \
+        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024 },  \
         .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
         .stream = 2 << 20, .stream_line = 512, .stream_links = 16, .stream_reuse = 16,        \
         .stream_touches = 1, .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,   \

@@ -22,15 +22,13 @@ typedef struct {
 enum { RW_TASK_GROUPS = 1024 };
 
 /* The cut for activations of `bytes` a source. Where rows are short, panels are larger, so
- * that a panel still takes rule->slots of each row. Where it `streams`, panels are read in the order of
- * memory first, and large groups of long rows gain too. */
-static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, bool streams,
-                                    const rw_tuning *t, const rw_panel_rule *rule)
+ * that a panel still takes rule->slots of each row. */
+static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_tuning *t,
+                                    const rw_panel_rule *rule)
 {
     int64_t all = s->n_in * bytes, row = s->slots / s->n_groups;
     int64_t panels = rw_min64((all + rule->bytes - 1) / rule->bytes, row / rule->slots);
-    bool much = bytes >= rule->line || (streams && row >= rule->row);
-    bool gains = s->group <= rule->group || (all >= rule->wide && much);
+    bool gains = s->group <= rule->group || (all >= rule->wide && bytes >= rule->line);
     if (panels > 1 && gains && bytes >= t->panel_line
         && all / panels <= t->panel_most)
         return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false };

@@ -39,12 +39,8 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
 {
     const rw_tuning *t = k->tuning;
     dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), t) };
-    for (;;) {
-        d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), d.streams, &t->dw, 1, work);
-        if (!d.streams || s->slots / d.o.op.blocks >= t->stream_touches * s->n_in)
-            return d;
-        d.streams = false; /* the blocks of many threads touch too few inputs for that */
-    }
+    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), d.streams, &t->dw, 1, work);
+    return d;
 }
 
 /* The same of inputs of which few are not zero. */
@@ -195,7 +191,7 @@ int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles
     const rw_tuning *t = k->tuning;
     int64_t beside = 0;
     bool streams = rw_streams(s, rw_line_bytes(dy), t);
-    if (rw_cut_sources(s, rw_span_bytes(k, dy), streams, t, &t->dw).panels > 1) {
+    if (rw_cut_sources(s, rw_span_bytes(k, dy), t, &t->dw).panels > 1) {
         int64_t groups = rw_panel_groups(s, t, streams);
         beside = rw_min64(groups * (s->slots / s->n_groups) * s->group, t->scratch_most);
     }

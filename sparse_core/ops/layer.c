@@ -215,7 +215,7 @@ static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_ti
     bool even = strips % threads == 0 || strips >= 8 * threads;
     scatter_op d = { .o = { .op = { k, s->n_in, even ? 1 : rw_min64(threads, s->n_in) }, .s = s,
                             .w = rw_rows_of(s) }, .dy = dy, .dx = dx };
-    d.o.cut = rw_cut_sources(s, rw_tile_row_bytes(dx), false, k->tuning, &k->tuning->scatter);
+    d.o.cut = rw_cut_sources(s, rw_tile_row_bytes(dx), k->tuning, &k->tuning->scatter);
     d.o.cut.panels = (int32_t)rw_max64(1, d.o.cut.panels / d.o.op.blocks);
     int64_t each = work / (strips * d.o.op.blocks);
     int64_t passes = scatter_passes(k, s, &d.o.cut, each);

@@ -70,7 +70,7 @@ static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s
                                           int64_t n_tiles, int64_t work)
 {
     rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s,
-                      .w = rw_rows_of(s), .cut = rw_cut_sources(s, bytes, streams, k->tuning, rule) };
+                      .w = rw_rows_of(s), .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
     int64_t n = s->n_groups, blocks = o.op.blocks;
     if (o.cut.panels > 1) { /* many groups side by side, so that a panel is read often */
         int64_t most = rw_panel_groups(s, k->tuning, streams);
