@@ -627,7 +627,9 @@ def test_the_largest_count_means_no_end(tmp_path):
 
 def test_integers_that_python_does_not_print_are_described():
     huge = 10**5000
-    with pytest.raises(TypeError, match="^epochs must be an integer >= 1, got a list that cannot be printed$"):
+    with pytest.raises(
+        TypeError, match="^epochs must be an integer >= 1, got a list that cannot be printed$"
+    ):
         Trainer(network(), loss="mse").fit(X, T, epochs=[huge], verbose=0)
     with pytest.raises(ValueError, match=r"^every\['steps'\] must be an integer in \[1, .* of 16610 bits$"):
         rw.rewiring.rewiring({"name": "set", "every": {"steps": huge}})
