@@ -61,6 +61,17 @@ def _samples(name: str, x: ArrayLike, width: int, dtype: str) -> NDArray[Any]:
     return found
 
 
+def _refuse_beyond(source: CsrSource, dtype: str) -> None:
+    """ValueError for a finite value that the store's dtype cannot hold; row and column are named."""
+    with np.errstate(all="ignore"):
+        bad = np.isinf(source.values.astype(dtype)) & np.isfinite(source.values)
+    if bad.any():
+        at = int(np.argmax(bad))
+        row = int(np.searchsorted(source.indptr, at, side="right")) - 1
+        where = f"row {row}, column {source.columns[at]}"
+        raise ValueError(f"{source.name} must fit {dtype}, got {source.values[at]} in {where}")
+
+
 class Products(NoArray):
     """A matrix of shape ``(n_out, n_in)`` that multiplies."""
 
@@ -96,7 +107,8 @@ class Products(NoArray):
             return np.empty((0, core.n_out), core.dtype)
         source = as_source(X, core.n_in)
         assert isinstance(source, CsrSource)
-        fitting("X", source.values, np.dtype(core.dtype))
+        if source.values.dtype.itemsize > np.dtype(core.dtype).itemsize:
+            _refuse_beyond(source, core.dtype)
         tiles = _tiles(core.n_in, source.n_samples, core.dtype)
         n = threads_for(threads, core.nnz * source.n_samples)
         source.pack(tiles, np.arange(source.n_samples), None, None, n)
