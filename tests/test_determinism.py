@@ -84,7 +84,11 @@ def test_threads_change_no_bit_of_a_rewiring():
             seed=0,
         )
         t = rw.Trainer(
-            net, loss="cross_entropy", optimizer=rw.SGD(0.05, momentum=0.9), rewiring=rw.SET(0.3), threads=threads
+            net,
+            loss="cross_entropy",
+            optimizer=rw.SGD(0.05, momentum=0.9),
+            rewiring=rw.SET(0.3),
+            threads=threads,
         )
         t.fit(X, Y, epochs=2, batch_size=64, verbose=0)
         assert net.layers[1].core.generation > 0 and net.layers[1].core.has_mirror
