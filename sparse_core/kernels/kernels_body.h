@@ -403,12 +403,10 @@ RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_
 /* The samples of the next slots: asked for while these are computed. */
 RW_INLINE void RW_V(fetch_span)(const int32_t *source, const rw_span *s, const int slots)
 {
-    for (int32_t t = 0; t < s->n_tiles; t++) {
-        int32_t cols = t + 1 < s->n_tiles ? s->tile : s->cols;
+    for (int32_t t = 0; t < s->n_tiles; t++)
         for (int k = 0; k < slots; k++)
-            for (int32_t c = 0; c < cols; c += RW_LINE / (int)sizeof(RW_T))
+            for (int32_t c = 0; c < s->tile; c += RW_LINE / (int)sizeof(RW_T))
                 RW_V(fetch)((const RW_T *)s->x + (size_t)t * s->x_step + c, source[k], s->tile, 1);
-    }
 }
 
 RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
