@@ -37,9 +37,8 @@ typedef struct {
 static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
-    const rw_tuning *t = k->tuning;
-    dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), t) };
-    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), d.streams, &t->dw, 1, work);
+    dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), k->tuning) };
+    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), d.streams, &k->tuning->dw, 1, work);
     return d;
 }
 
@@ -121,45 +120,17 @@ static bool make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t
 typedef struct {
     dw_op d;
     char *scratch;
-    int64_t scratch_values; /* of each thread, */
-    int64_t room;           /* and what is used of them: without panels no more than stays near */
+    int64_t scratch_values; /* of each thread */
 } scratch_op;
-
-/* Values of scratch that no panels ask for. */
-static int64_t scratch_least(const rw_store *s, const rw_tuning *t)
-{
-    int64_t longest = 0;
-    for (int32_t g = 0; g < s->n_groups; g++)
-        longest = rw_max64(longest, s->len[g]);
-    return rw_max64(longest * s->group, t->scratch);
-}
 
 static scratch_op scratch_op_of(dw_op d, void *scratch)
 {
-    int64_t values = rw_scratch_values(d.o.op.k, d.o.s, d.dy);
-    return (scratch_op){ .d = d, .scratch = scratch, .scratch_values = values,
-                         .room = d.o.cut.panels > 1 ? values
-                                                    : scratch_least(d.o.s, d.o.op.k->tuning) };
+    return (scratch_op){ .d = d, .scratch = scratch,
+                         .scratch_values = rw_scratch_values(d.o.op.k, d.o.s, d.dy) };
 }
 
 /* What becomes of the gradients of group g. */
 typedef void (*use_gradients)(const void *arg, int32_t g, const char *grad);
-
-/* Slots of the groups [g0, end) that are made at a time: in as few parts as the scratch holds whole groups,
- * but shared evenly, since in panels a few groups cost as many reads of the inputs as many do. */
-static int64_t slots_at_once(const rw_store *s, int32_t g0, int32_t end, int64_t room)
-{
-    int64_t slots = 0, parts = 1, part = 0;
-    for (int32_t g = g0; g < end; g++) {
-        if (part + s->len[g] > room) {
-            parts++;
-            part = 0;
-        }
-        part += s->len[g];
-        slots += s->len[g];
-    }
-    return (slots + parts - 1) / parts;
-}
 
 /* As many groups at a time as the scratch holds. */
 static void through_scratch(const scratch_op *r, int64_t task, use_gradients use, const void *arg)
@@ -168,11 +139,10 @@ static void through_scratch(const scratch_op *r, int64_t task, use_gradients use
     rw_part p = rw_op_part(&r->d.o.op, task);
     size_t size = rw_dtype_size(r->d.o.op.k->dtype), width = (size_t)s->group * size;
     char *grad = r->scratch + (size_t)rw_thread_index() * (size_t)r->scratch_values * size;
-    int64_t first[RW_TASK_GROUPS], room = r->room / s->group, done = 0;
-    int64_t share = slots_at_once(s, p.first, p.end, room);
+    int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group, done = 0;
     for (int32_t g0 = p.first, g1; g0 < p.end; g0 = g1) {
         int64_t slots = 0;
-        for (g1 = g0; g1 < p.end && slots <= share && slots + s->len[g1] <= room; g1++) {
+        for (g1 = g0; g1 < p.end && slots + s->len[g1] <= room; g1++) {
             first[g1 - g0] = slots;
             slots += s->len[g1];
         }
@@ -189,13 +159,14 @@ static void through_scratch(const scratch_op *r, int64_t task, use_gradients use
 int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy)
 {
     const rw_tuning *t = k->tuning;
-    int64_t beside = 0;
-    bool streams = rw_streams(s, rw_line_bytes(dy), t);
+    int64_t longest = 0, beside = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        longest = rw_max64(longest, s->len[g]);
     if (rw_cut_sources(s, rw_span_bytes(k, dy), t, &t->dw).panels > 1) {
-        int64_t groups = rw_panel_groups(s, t, streams);
+        int64_t groups = rw_panel_groups(s, t, rw_streams(s, rw_line_bytes(dy), t));
         beside = rw_min64(groups * (s->slots / s->n_groups) * s->group, t->scratch_most);
     }
-    return rw_max64(beside, scratch_least(s, t));
+    return rw_max64(longest * s->group, rw_max64(beside, t->scratch));
 }
 
 /* Into a field. */

@@ -194,21 +194,6 @@ static uint64_t counted_read(const void *data, int64_t words)
     return 0;
 }
 
-/* Calls of dW by all threads, and the most and the fewest slots of one. */
-static struct {
-    _Atomic int64_t calls;
-    int64_t most, least;
-    void (*usual)(const rw_rows *, int32_t, int32_t, const rw_panel *, const rw_span *, const int64_t *,
-                  void *);
-} made;
-
-static void numbered_dw(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                        const rw_span *span, const int64_t *first, void *grad)
-{
-    made.calls++;
-    made.usual(w, g0, g1, p, span, first, grad);
-}
-
 /* Once by forward and once by dW, where they are large, and many by the sample and by their links; and by
  * each block of dW's, threads making many, if it touches them often enough itself. */
 static void test_inputs_from_afar_are_read_in_order(void)
@@ -238,8 +223,7 @@ static void test_inputs_from_afar_are_read_in_order(void)
         t.stream_links += less == 3;
         t.stream_touches += less == 4;
         k.tuning = &t;
-        bool forward = less == 0 || less >= 4;
-        int64_t all = IN * LINE / (int64_t)sizeof(uint64_t), by_forward = forward ? all : 0;
+        int64_t all = IN * LINE / (int64_t)sizeof(uint64_t), by_forward = less % 4 ? 0 : all;
         words_read = 0;
         CHECK_STATUS(rw_forward(&k, s, x, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_OK);
         CHECK(words_read == by_forward);
@@ -259,51 +243,6 @@ static void test_inputs_from_afar_are_read_in_order(void)
     rw_tiles_free(y);
     rw_tiles_free(x);
     rw_store_free(s);
-}
-
-static void measured_dw(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                        const rw_span *span, const int64_t *first, void *grad)
-{
-    int64_t slots = 0;
-    for (int32_t g = g0; g < g1; g++)
-        slots += w->len[g];
-    made.most = rw_max64(made.most, slots);
-    made.least = rw_min64(made.least, slots);
-    numbered_dw(w, g0, g1, p, span, first, grad);
-}
-
-/* What scratch does not hold at once is made in as few parts as it holds whole groups, and they are about
- * alike: each may read all inputs. Groups of many lengths that nearly fit, then 31 alike, of which ten fit. */
-static void test_scratch_is_shared_evenly(void)
-{
-    enum { BATCH = 64, ALIKE = 31, FIT = 10, SLOTS = 10 };
-    for (int alike = 0; alike < 2; alike++) {
-        int32_t n_in = alike ? SLOTS * LONGEST : 200, n_out = 8 * (alike ? ALIKE : N_LENGTHS);
-        rw_kernels k = *rw_kernels_named(RW_F32, NULL);
-        rw_tuning t = LARGEST;
-        rw_store *s = store_of(n_out, n_in, alike ? n_out : 8, 8, RW_F32);
-        rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
-        rw_tiles *x = tiles_of(3, n_in, BATCH, 64, RW_F32), *dy = tiles_of(4, n_out, BATCH, 64, RW_F32);
-        int64_t longest = 0;
-        for (int32_t g = 0; g < s->n_groups; g++)
-            longest = rw_max64(longest, s->len[g]);
-        int64_t room = alike ? FIT * SLOTS + SLOTS / 2 : s->slots - 1, parts = alike ? ALIKE / FIT + 1 : 2;
-        t.scratch = room * s->group;
-        made.usual = k.dw;
-        made.calls = made.most = 0;
-        made.least = INT64_MAX;
-        k.dw = measured_dw;
-        k.tuning = &t;
-        size_t bytes = (size_t)rw_scratch_values(&k, s, dy) * sizeof(float);
-        void *scratch = rw_alloc(bytes);
-        REQUIRE(scratch && parts * longest < s->slots);
-        CHECK_STATUS(rw_backward_update(&k, s, x, dy, &u, scratch, &ALONE), RW_OK);
-        CHECK(made.calls == parts && made.most - made.least <= 2 * longest);
-        rw_free(scratch, bytes);
-        rw_tiles_free(dy);
-        rw_tiles_free(x);
-        rw_store_free(s);
-    }
 }
 
 #endif
