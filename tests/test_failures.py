@@ -27,6 +27,27 @@ def test_divergence_names_epoch_and_layer():
     t.network.validate()
 
 
+class Apart(rw.Dropout):
+    """Has tiles of its own."""
+
+    def forward(self, x, p):
+        return super().forward(x, p)
+
+
+@pytest.mark.parametrize(
+    "dropout, named", [(rw.Dropout, r"layer 0 \(Sparse 1 -> 4\) or layer 1"), (Apart, "layer 1")]
+)
+def test_dropout_that_wrote_over_what_overflowed_is_named_beside_its_layer(dropout, named):
+    """What is divided by 1 - p overflows, what it was made of does not."""
+    first = rw.Sparse(1, 4, density=1, activation="linear", bias=False)
+    net = rw.Sequential([first, dropout(0.9), rw.Sparse(4, 3, density=1, activation="softmax")], seed=1)
+    first.store.set_field("weight", np.full_like(first.store.get_field("weight"), 2e38))
+    t = rw.Trainer(net, loss="cross_entropy", rewiring=None, standardize=False)
+    with pytest.raises(rw.DivergenceError, match=named + r" \(\w+ 4 -> 4\) has outputs") as caught:
+        t.fit(np.ones((8, 1), "f4"), Y[:8], verbose=0)
+    assert caught.value.layer.startswith(named[:7])
+
+
 def test_weights_that_are_not_finite_are_named_even_when_the_loss_is():
     """ReLU turns a NaN into 0: the loss alone would not tell."""
     net = rw.Sequential([rw.Sparse(8, 30, activation="relu"), rw.Sparse(30, 3, activation="softmax")])
