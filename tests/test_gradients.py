@@ -257,7 +257,6 @@ ACTIVATIONS = [*{kind.name: kind for kind in HIDDEN}, rw.AllReLU(0.6), rw.LeakyR
 def test_dropout_writes_over_what_nobody_reads_again(kind, activation):
     class Apart(rw.Dropout):
         def forward(self, x, p):
-            p.onward = None
             return super().forward(x, p)
 
     def trained(dropout):
@@ -271,6 +270,71 @@ def test_dropout_writes_over_what_nobody_reads_again(kind, activation):
     over, apart = trained(rw.Dropout), trained(Apart)
     assert np.array_equal(over[0], apart[0])
     assert apart[1] - over[1] == (0 if activation in ("tanh", "sigmoid") else 4 * 40 * 128)
+
+
+class Inside(Row):
+    """Looks at what its first layer gave, after dropout."""
+
+    def forward(self, x, p):
+        found = super().forward(x, p)
+        self.outputs = p.saved(self)[0][1].unpack().copy()
+        return found
+
+
+def watched(layer, see):
+    """The layer, with a forward of its own put in place of the one of its class."""
+    own = layer.forward
+
+    def look(x, p):
+        y = own(x, p)
+        see(x, y, p)
+        return y
+
+    layer.forward = look
+    return layer
+
+
+@pytest.mark.parametrize("who", ["a subclass", "a hook", "a row", "a hook on a row"])
+def test_who_looks_behind_dropout_sees_what_it_took(who):
+    class Looks(rw.Dropout):
+        def forward(self, x, p):
+            y = super().forward(x, p)
+            see(x, y, p)
+            return y
+
+    def see(x, y, p):
+        seen.append((x.unpack().copy(), y.unpack().copy()))
+
+    def see_inside(x, y, p):
+        seen.append((p.saved(row)[0][1].unpack().copy(), y.unpack().copy()))
+
+    seen = []
+    dropout = Looks(0.5) if who == "a subclass" else rw.Dropout(0.5)
+    row = (Inside if who == "a row" else Row)([rw.Sparse(5, 40, density=1, activation="linear"), dropout])
+    net = rw.Sequential([row, rw.Sparse(40, 3, activation="softmax")], seed=1)
+    if who == "a hook":
+        watched(dropout, see)
+    elif who == "a hook on a row":
+        watched(row, see_inside)
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=None)
+    trainer.fit(np.ones((16, 5), "f4"), np.arange(16) % 3, epochs=1, batch_size=16, verbose=0)
+    before = row.outputs if who == "a row" else seen[0][0]
+    assert before.shape == (16, 40) and before.all()  # nothing is dropped from it
+    assert not seen or 0.4 < np.mean(seen[0][1] == 0) < 0.6
+
+
+def test_dropout_in_a_residual_writes_over_what_nobody_reads_again():
+    def nbytes(make):
+        net = rw.Sequential([make(), rw.Sparse(40, 3, activation="softmax")], seed=1)
+        trainer = rw.Trainer(net, loss="cross_entropy", rewiring=None)
+        trainer.fit(np.ones((16, 40), "f4"), np.arange(16) % 3, epochs=1, batch_size=16, verbose=0)
+        return trainer._workspace.nbytes, net.get_vector()
+
+    def block():
+        return rw.layers.Residual([rw.Sparse(40, 40, activation="relu"), rw.Dropout(0.5)])
+
+    over, apart = nbytes(block), nbytes(lambda: watched(block(), lambda x, y, p: None))
+    assert apart[0] - over[0] == 4 * 40 * 16 and np.array_equal(over[1], apart[1])
 
 
 class Doubles(Row):

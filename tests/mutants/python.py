@@ -210,7 +210,7 @@ MUTANTS = [
     Mutant(
         "dropout-is-left-to-the-layer-before-whatever-that-does",
         "layers/dropout.py",
-        "                and before.backward.__func__ in _LEFT_TO\n",
+        '            and function_of(before, "backward") in _LEFT_TO\n',
         "",
         "test_gradients.py::test_dropout_before_and_in_the_pass_of_the_layer_before",
     ),
@@ -227,6 +227,27 @@ MUTANTS = [
         "known and bool(before.bound.needs_z or before.bound.code in _BY_SIGN)",
         "known",
         "test_gradients.py::test_dropout_writes_over_what_nobody_reads_again[sparse-tanh]",
+    ),
+    Mutant(
+        "dropout-writes-over-what-a-forward-of-its-own-may-look-at",
+        "layers/dropout.py",
+        '            and function_of(self, "forward") is _FORWARD\n',
+        "",
+        "test_gradients.py::test_who_looks_behind_dropout_sees_what_it_took",
+    ),
+    Mutant(
+        "dropout-writes-over-what-a-row-with-a-forward-of-its-own-may-look-at",
+        "layers/row.py",
+        'known = function_of(self, "forward") in _BLIND and function_of',
+        "known = function_of",
+        "test_gradients.py::test_who_looks_behind_dropout_sees_what_it_took",
+    ),
+    Mutant(
+        "divergence-blames-the-first-of-two-that-share-their-tiles",
+        "_diverging.py",
+        '" or ".join(sharing)',
+        "sharing[0]",
+        "test_failures.py::test_dropout_that_wrote_over_what_overflowed_is_named_beside_its_layer",
     ),
     Mutant(
         "dropout-writes-over-what-a-composite-may-look-at",

@@ -37,6 +37,11 @@ T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+def function_of(of: Any, method: str) -> Any:
+    """The object's method as its class defines it; None if the object has another in its place."""
+    return getattr(getattr(of, method, None), "__func__", None)
+
+
 def undefined(method: Method) -> Method:
     """A method that a subclass must define; one that does not is refused where it is first used."""
     method.is_undefined = True  # type: ignore[attr-defined]

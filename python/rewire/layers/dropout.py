@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import number
 from rewire.layers.affine import Affine, identity
-from rewire.layers.base import register_layer
+from rewire.layers.base import function_of, register_layer
 from rewire.layers.dense import Dense
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
@@ -36,7 +36,7 @@ class Dropout(Elementwise):
     in the batch, not on threads. Srivastava et al., JMLR 15 (2014).
 
     Behind a `Sparse` or `Dense` layer it writes over what that layer gave, unless the derivative there wants
-    to know more of it than its sign.
+    to know more of it than its sign, or a subclass has a `forward` of its own.
 
     A value has 16 random bits, so both use the multiple of 2**-16 nearest to p, but at most 1 - 2**-16: the
     mean of a value is kept for every p. Below 2**-17 nothing is dropped.
@@ -57,48 +57,40 @@ class Dropout(Elementwise):
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if need_dx and p.training and self.p > 0.0:
             drop = self.p, self.network_seed, self.index, p.step, p.first_sample
-            if self._is_left(p):
-                p.to_drop = drop
-            else:
+            if self._before(p) is None:
                 p.drop(dy, drop)
+            else:  # it drops the gradient, which it goes over anyway, and nobody looks at it
+                p.to_drop = drop
         return dy if need_dx else None
 
     def _before(self, p: Pass) -> Any:
         """The layer before, if it is one of weights, and both go back as this module knows it; else None."""
         if p.onward is None or p.onward[0] is not self:
             return None
-        itself: Any = self
         before: Any = p.onward[1]
-        try:
-            known = (
-                itself.backward.__func__ is _BACKWARD
-                and before.backward.__func__ in _LEFT_TO
-                and before._derive.__func__ is _DERIVE
-            )
-        except AttributeError:  # what somebody has put in the place of a method, in an object, is none
-            known = False
+        known = (
+            function_of(self, "backward") is _BACKWARD
+            and function_of(before, "backward") in _LEFT_TO
+            and function_of(before, "_derive") is _DERIVE
+        )
         return before if known else None
 
-    def _is_left(self, p: Pass) -> bool:
-        """Whether the layer before drops the gradient, which goes over it anyway, and nobody looks at it."""
-        return self._before(p) is not None
-
     def _may_write_over_input(self, p: Pass) -> bool:
-        """Whether the layer before, which made the input, does not read it again, or only its sign.
+        """Whether nobody reads the input again, or only its sign: the layer that made it, or a subclass here.
 
         A value that is kept has the sign it had, and one that is dropped has no gradient.
         """
         before = self._before(p)
-        if before is None:
-            return False
-        try:
-            known = before.forward.__func__ in _GIVEN_BY and before._output.__func__ is _OUTPUT
-        except AttributeError:
-            known = False
+        known = (
+            before is not None
+            and function_of(self, "forward") is _FORWARD
+            and function_of(before, "forward") in _GIVEN_BY
+            and function_of(before, "_output") is _OUTPUT
+        )
         return known and bool(before.bound.needs_z or before.bound.code in _BY_SIGN)
 
     def kept_values(self, *, linear: bool) -> int:
-        return 0  # at least: it writes over what a layer of weights gave
+        return 0  # at the least: it may write over what it takes, and what gives that is not known here
 
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
         return identity(self.n_in)
@@ -108,6 +100,7 @@ class Dropout(Elementwise):
 
 
 # As they are here, also where somebody puts others in their place in a class later.
-_BACKWARD, _LEFT_TO, _DERIVE = Dropout.backward, (Sparse.backward, Dense.backward), WeightLayer._derive
+_FORWARD, _BACKWARD = Dropout.forward, Dropout.backward
+_LEFT_TO, _DERIVE = (Sparse.backward, Dense.backward), WeightLayer._derive
 _GIVEN_BY, _OUTPUT = (Sparse.forward, Dense.forward), WeightLayer._output
 _BY_SIGN = frozenset({"linear", "relu", "leaky", "thresholded"})

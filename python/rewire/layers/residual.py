@@ -10,7 +10,7 @@ from rewire._structure import Mask
 from rewire.layers.affine import Affine, compose
 from rewire.layers.base import register_layer
 from rewire.layers.passing import Pass
-from rewire.layers.row import Row
+from rewire.layers.row import Row, blind
 
 __all__ = ["Residual"]
 
@@ -48,11 +48,13 @@ class Residual(Row):
                 f"layers of a Residual must give as many values as they take, got {n_in} -> {self.n_out}"
             )
 
+    @blind
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if not p.keeping:  # inner layers may write where x is
             x = p.copy((self.index, "x"), x)
         return p.map((self.index, "y"), np.add, x, super().forward(x, p))
 
+    @blind
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         kept = p.copy((self.index, "dx"), dy) if need_dx else dy
         dx = super().backward(dy, x, p, need_dx)

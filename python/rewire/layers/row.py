@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,13 @@ from rewire import _core
 from rewire._checks import describe
 from rewire._structure import Mask
 from rewire.layers.affine import Affine, compose
-from rewire.layers.base import Layer, register_layer
+from rewire.layers.base import Layer, Method, function_of, register_layer
 from rewire.layers.composite import Composite, width_given
 from rewire.layers.passing import Pass
 from rewire.reachability import live_backward, live_forward
 
 __all__ = [
-    "Row", "backward_through", "connect_row", "first_learning", "forward_through", "given_tiles",
+    "Row", "backward_through", "blind", "connect_row", "first_learning", "forward_through", "given_tiles",
     "width_of",
 ]  # fmt: skip
 
@@ -83,7 +83,7 @@ def forward_through(
     """Inputs of every layer, and the outputs of the last one at the end.
 
     Unless training, inner results share their memory and only the last one is valid. In training, dropout may
-    write over what it takes; not if they are ``shown``, to somebody who goes back by himself.
+    write over what it takes; not if they are ``shown``, to somebody who may look at them.
     """
     flow, outer, before = [x], p.layer, None
     for layer in layers:
@@ -143,6 +143,18 @@ def backward_through(
     return gradient if need_dx else None
 
 
+_BLIND: set[Callable[..., Any]] = set()
+
+
+def blind(method: Method) -> Method:
+    """A forward or backward of a row that looks at nothing its layers give but what the last one does.
+
+    As it is where it is defined, also where somebody puts another in its place in the class later.
+    """
+    _BLIND.add(method)
+    return method
+
+
 @register_layer
 class Row(Composite):
     """Layers in a row, as one layer: a branch of `Concat`, say.
@@ -161,6 +173,9 @@ class Row(Composite):
     Notes
     -----
     Neurons inside are not removed. All-ReLU counts hidden layers in the order of the summary.
+
+    A subclass with a `forward` or `backward` of its own sees what each of its layers gave: `Dropout` inside
+    writes over nothing then.
     """
 
     def __init__(self, layers: Sequence[Layer], *, n_in: int | None = None) -> None:
@@ -172,12 +187,14 @@ class Row(Composite):
         self.n_out = connect_row(self.layers, n_in)
         self._first_learning = first_learning(self.layers)
 
+    @blind
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        shown = getattr(self.backward, "__func__", None) is not _BACKWARD
-        flow = forward_through(self.layers, x, p, shown=shown)
+        known = function_of(self, "forward") in _BLIND and function_of(self, "backward") in _BLIND
+        flow = forward_through(self.layers, x, p, shown=not known)
         p.save(self, flow)
         return flow[-1]
 
+    @blind
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         (flow,) = p.saved(self)
         return backward_through(self.layers, dy, flow, p, self._first_learning, need_dx)
@@ -194,6 +211,3 @@ class Row(Composite):
 
     def live_inputs(self, outputs: Mask) -> Mask:
         return live_backward(self.layers, outputs)[0]
-
-
-_BACKWARD = Row.backward  # as it is here, also where somebody puts another in its place in the class later
