@@ -216,16 +216,19 @@ def test_enough_work_for_threads():
                     same_bits(operation(p, threads=threads), expected)
 
 
-def test_rows_that_do_not_exist_cannot_be_seen():
+@pytest.mark.parametrize("samples", [1, 2, 3])
+@pytest.mark.parametrize("group", [4, 8])
+def test_rows_that_do_not_exist_cannot_be_seen(group, samples):
     """The padding of the last group has weight zero; an infinite input makes NaN of it, no further."""
-    store = WeightStore(n_out=5, n_in=3, group=4)
-    store.insert([0, 1, 2, 3], 0, 1.0)
-    store.insert(4, 1, 2.0)
-    x = np.array([[np.inf, 1, 1], [1, np.inf, 1], [1, 2, 3]], "f4")
-    p = Problem(store, x, np.ones((3, 5), "f4"), None)
-    assert forward(p).tolist() == [[np.inf] * 4 + [2], [1] * 4 + [np.inf], [1] * 4 + [4]]
+    store = WeightStore(n_out=group + 1, n_in=3, group=group)
+    store.insert(range(group), 0, 1.0)
+    store.insert(group, 1, 2.0)
+    x = np.array([[1, np.inf, 1], [np.inf, 1, 1], [1, 2, 3]], "f4")[:samples]
+    p = Problem(store, x, np.ones((samples, group + 1), "f4"), None)
+    expected = [[1] * group + [np.inf], [np.inf] * group + [2], [1] * group + [4]]
+    assert forward(p).tolist() == expected[:samples]
     grad = gradient(p)
-    assert np.isinf(grad[:4, 0]).all() and np.isinf(grad[4, 1])
+    assert np.isinf(grad[:group, 0]).all() == (samples > 1) and np.isinf(grad[group, 1])
     store.add_field("momentum", "float32")
     update = _core.Update("sgd", momentum=0.9, state=["momentum"])
     update.lr = 0.1

@@ -129,17 +129,21 @@ static rw_store *store_in_training(int32_t group, rw_dtype dtype)
     return s;
 }
 
+static const int64_t STEP_BATCHES[] = { 1, 2, 50 };
+
 static void test_fused_is_two_halves(void)
 {
     FOR_EACH_KERNELS(k) {
-        for (int i = 0; i < N_UPDATES; i += 5) {
-            rw_update u = update_of(i);
-            int32_t group = GROUPS[i % 4];
+        for (int i = 0; i < 3 * N_UPDATES; i += 5) {
+            int which = i / N_UPDATES, kind = i % N_UPDATES;
+            rw_update u = update_of(kind);
+            int64_t batch = STEP_BATCHES[which];
+            int32_t group = GROUPS[(kind / 10 + which) % 4], tile = (int32_t)rw_min64(batch, 16);
             rw_store *a = store_in_training(group, k->dtype);
             int32_t n_out = a->n_out, grad = add_field(a, "grad");
             rw_store *b = clone_of(a);
-            rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
-            rw_tiles *dy = tiles_of(4, n_out, 50, 16, k->dtype);
+            rw_tiles *x = tiles_of(3, 65, batch, tile, k->dtype);
+            rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
             rw_run three = { 3, NULL, NULL };
             size_t bytes = 3 * (size_t)rw_scratch_values(k, a, dy) * rw_dtype_size(k->dtype);
             CHECK(rw_scratch_values(k, a, dy) >= 65 * group);
@@ -167,13 +171,12 @@ static void test_fused_is_two_halves(void)
 /* The same step on the weights, and on a field that is a copy of them. */
 static void test_a_step_may_have_another_target(void)
 {
-    static const int64_t BATCHES[] = { 1, 2, 50 };
     FOR_EACH_KERNELS(k)
         for (int i = 0; i < N_UPDATES * 3; i += 5)
             for (int halves = 0; halves < 2; halves++) {
                 rw_update u = update_of(i % N_UPDATES), on_target = u;
                 on_target.target = "theta";
-                int64_t batch = BATCHES[i % 3];
+                int64_t batch = STEP_BATCHES[i % 3];
                 int32_t group = GROUPS[i % 4], tile = (int32_t)rw_min64(batch, 16);
                 rw_store *a = store_in_training(group, k->dtype);
                 int32_t theta = add_field(a, "theta"), grad = add_field(a, "grad");
