@@ -132,10 +132,10 @@ def load_pattern(
             class_numbers(found.reshape(-1), known, f"y of {file}")
         whole = class_numbers(np.array(found_classes), known, "y")[whole]
         found_classes = tuple(classes)
-    known = None if found_classes is None else np.array(found_classes)
-    if known is not None and known.dtype.kind in "iu" and np.array_equal(known, np.arange(len(known))):
-        known = None if each[0].ndim == 1 else known  # labels that are their numbers can stay where they are
-    parts = FileParts(files, partial(_part, y=y, classes=known), [len(one) for one in each], width)
+    labels: NDArray[Any] | None = None if found_classes is None else np.array(found_classes)
+    if labels is not None and labels.dtype.kind in "iu" and np.array_equal(labels, np.arange(len(labels))):
+        labels = None if each[0].ndim == 1 else labels  # those that are their numbers can stay where they are
+    parts = FileParts(files, partial(_part, y=y, classes=labels), [len(one) for one in each], width)
     source = f"{plural(len(files), 'file')}, {source_of(pattern)}"
     return Dataset(name_of(pattern), parts, whole, None, None, found_classes, (width,), source)
 
