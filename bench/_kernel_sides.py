@@ -239,7 +239,7 @@ def torch_csr(threads: int, n_in: int, n_out: int, batch: int, densities: list) 
     return made
 
 
-class _Descriptor(ctypes.Structure):
+class Descriptor(ctypes.Structure):
     """MKL's matrix_descr of a general matrix."""
 
     _fields_ = [("type", ctypes.c_int), ("mode", ctypes.c_int), ("diag", ctypes.c_int)]
@@ -257,7 +257,7 @@ def mkl_sparse(threads: int, n_in: int, n_out: int, batch: int, densities: list)
     mkl = ctypes.CDLL(str(found[0]), mode=ctypes.RTLD_GLOBAL)
     mkl.MKL_Set_Threading_Layer(0)
     mkl.MKL_Set_Num_Threads(threads)
-    plain, transposed, row_major, general = 10, 11, 101, _Descriptor(20, 42, 50)
+    plain, transposed, row_major, general = 10, 11, 101, Descriptor(20, 42, 50)
     x, g = _normal(n_in, batch), _normal(n_out, batch)
     y, dx = aligned(np.zeros_like(g)), aligned(np.zeros_like(x))
     calls = 100_000  # expected, for the optimizer

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from _kernel_sides import Descriptor
 
 import rewire as rw
 
@@ -343,7 +344,7 @@ class Mkl:
         self.x, self.xs = vectors(csr)
         n, m = csr.shape
         self.y, self.ys = np.empty(n, "f4"), np.empty((n, self.xs.shape[1]), "f4")
-        self.handle, self.general = ctypes.c_void_p(), (ctypes.c_int * 3)(20, 0, 0)
+        self.handle, self.general = ctypes.c_void_p(), Descriptor(20, 42, 50)
         starts = self.m.indptr.astype(np.int32)
         self.kept = starts, self.m.indices.astype(np.int32), self.m.data
         at = [a.ctypes.data_as(ctypes.c_void_p) for a in self.kept]

@@ -38,19 +38,19 @@ enum {
     /* --- threads of a rewiring --------------------------------------------------------- */
 
     /* Slots, or new links, that are worth a thread in a rewiring: each pass is a region of its own, over
-     * what another core wrote in the last step. On two idle cores (docs/benchmarks.md) two threads took 1.2
-     * to 2.6 times as long as one to commit 10,000 to 112,000 slots and to build their mirror, as long at
-     * 200,000, and 0.8 to 0.9 of it at 450,000; as long to prune 10,000, or to draw 3,000 links. Beside a
-     * busy core it is up to six times. More than two threads were not measured. Tests share small layers
-     * among threads too. */
+     * what another core wrote in the last step. On two idle cores (bench/rewiring.py) two threads took 1.2
+     * to 1.5 times as long as one to commit 50,000 to 112,000 slots, and 0.6 to 1.0 of it, in three runs, at
+     * 200,000 to 840,000. At 10,000 they took 1.2 of it in one run and 0.75 in another, and beside a busy
+     * core six times. More than two threads were not measured. Tests share small layers among threads
+     * too. */
 #ifdef RW_TEST
     RW_COMMIT_SLOTS = 250,
     RW_MIRROR_SLOTS = 12500,
     RW_PRUNE_SLOTS = 1250,
     RW_GROW_LINKS = 500,
 #else
-    RW_COMMIT_SLOTS = 200000,
-    RW_MIRROR_SLOTS = 200000,
+    RW_COMMIT_SLOTS = 100000,
+    RW_MIRROR_SLOTS = 100000,
     RW_PRUNE_SLOTS = 10000,
     RW_GROW_LINKS = 4000,
 #endif
