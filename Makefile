@@ -60,7 +60,7 @@ tsan:                        ## the C core under the thread sanitizer, in a few 
 	@$(if $(TSAN_LACKS),echo "tsan needs: apt install $(TSAN_LACKS)  (Debian, Ubuntu)"; exit 1)
 	@$(MAKE) --no-print-directory c-tsan
 
-ASAN_TESTS = allocations store kernels topology growth rewiring network optim inputs
+ASAN_TESTS = allocations store kernels growth rewiring network optim inputs
 asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module, and some failing allocations
 	REWIRE_ASAN=1 $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \

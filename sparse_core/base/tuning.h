@@ -40,7 +40,7 @@ enum {
     /* Slots, or new links, that are worth a thread in a rewiring: each pass is a region of its own, over
      * what another core wrote in the last step. On two idle cores (bench/rewiring.py) two threads took 1.2
      * to 1.5 times as long as one to commit 50,000 to 112,000 slots, and 0.6 to 1.0 of it, in three runs, at
-     * 200,000 to 840,000. At 10,000 they took 1.2 of it in one run and 0.75 in another, and beside a busy
+     * 200,000 to 670,000. At 10,000 they took 1.3 of it in one run and 0.75 in another, and beside a busy
      * core six times. More than two threads were not measured. Tests share small layers among threads
      * too. */
 #ifdef RW_TEST
