@@ -8,7 +8,7 @@ from test_linear import samples
 from torch import nn
 from torch.nn.utils import prune
 
-from rewire.torch import SparseLinear, sparsify
+from rewire.torch import Rewirer, SparseLinear, densify, sparsify
 
 
 class Block(nn.Module):
@@ -414,3 +414,54 @@ def test_a_second_time_there_is_nothing_left():
     sparsify(model, 0.5)
     with pytest.raises(ValueError, match="got none at all .it has been made sparse already"):
         sparsify(model, 0.5)
+
+
+class Conv1D(nn.Module):
+    """As the package transformers has it for GPT-2."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight, self.bias = nn.Parameter(0.2 * torch.randn(nx, nf)), nn.Parameter(torch.randn(nf))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x.view(-1, x.size(-1)), self.weight).view(*x.shape[:-1], self.nf)
+
+
+def transposed():
+    torch.manual_seed(0)
+    return nn.Sequential(Conv1D(48, 16), nn.GELU(), Conv1D(16, 48))
+
+
+def test_conv1d_of_gpt2_is_a_linear_layer():
+    model, x = transposed(), torch.randn(2, 3, 16)
+    y = model(x)
+    report = sparsify(model, {"0": 1.0, "2": 0.25}, connectivity="magnitude")
+    assert [row[:2] for row in report.replaced] == [("0", (48, 16)), ("2", (16, 48))]
+    assert not report.others and not report.kept
+    torch.testing.assert_close(model[0](x), transposed()[0](x))
+    assert (model[0].nf, model[0].nx) == (48, 16)
+    dense = transposed()[2].weight.detach().T
+    kept = model[2].to_dense().detach()
+    assert torch.equal(kept[kept != 0], dense[kept != 0]) and not torch.equal(model(x), y)
+    back, built = densify(model), transposed()
+    assert [type(part) for part in back] == [Conv1D, nn.GELU, Conv1D]
+    built.load_state_dict(back.state_dict())
+    torch.testing.assert_close(built(x), model(x))
+    with pytest.raises(RuntimeError, match="2.weight is that of a dense layer"):
+        model.load_state_dict(transposed().state_dict())
+
+
+def test_conv1d_of_gpt2_rewires_and_says_why_it_stays():
+    model = nn.ModuleDict({"row": transposed(), "skipped": Conv1D(8, 8), "pruned": Conv1D(8, 8)})
+    prune.l1_unstructured(model["pruned"], "weight", 3)
+    why = {kept.name: kept.why for kept in sparsify(model, 0.5, skip="skipped").kept}
+    assert why == {
+        "skipped": "skipped",
+        "pruned": "its weights are computed from others (pruning, weight norm)",
+    }
+    optimizer = torch.optim.Adam(model["row"].parameters())
+    rewirer = Rewirer(model["row"], optimizer, "set", every=1)
+    model["row"](torch.randn(4, 16)).sum().backward()
+    optimizer.step()
+    assert set(rewirer.step().grown) == {"0", "2"}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rewire._checks import one_of_types
+from rewire.torch._conv1d import SparseConv1D
 from rewire.torch._models import sparse_layers, wrappers
 from rewire.torch.conv import SparseConv1x1
 from rewire.torch.linear import SparseLinear
@@ -30,7 +31,8 @@ def densify(model: nn.Module) -> nn.Module:
     ----------
     model : nn.Module
         Left as it is. :class:`SparseLinear` becomes ``nn.Linear``, :class:`SparseConv1x1` becomes
-        ``nn.Conv2d``, and :class:`Tiled` an ``nn.Sequential``, wherever they are held.
+        ``nn.Conv2d``, what was ``Conv1D`` of GPT-2 that again, and :class:`Tiled` an ``nn.Sequential``,
+        wherever they are held.
 
     Returns
     -------
@@ -107,9 +109,15 @@ def _computes_weights(hook: Any) -> bool:
     return type(hook).__module__.startswith("torch.nn.utils.")
 
 
+def _dense_form(sparse: SparseLinear) -> nn.Module:
+    if isinstance(sparse, SparseConv1D):
+        return sparse.to_conv1d()
+    return sparse.to_conv2d() if isinstance(sparse, SparseConv1x1) else sparse.to_linear()
+
+
 def _dense(sparse: SparseLinear, memo: dict[int, Any]) -> nn.Module:
     """The dense form of a layer, with the bias of another one that has been met before if they share it."""
-    dense = sparse.to_conv2d() if isinstance(sparse, SparseConv1x1) else sparse.to_linear()
+    dense = _dense_form(sparse)
     with torch.enable_grad():  # or weights that are computed would be without one
         for name, parameter in dense.named_parameters():
             parameter.requires_grad_(getattr(sparse, name).requires_grad)

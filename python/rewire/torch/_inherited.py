@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.module import _WrappedHook
 
 from rewire._warn import warn
+from rewire.torch._conv1d import SparseConv1D
 from rewire.torch._resizing import IN_BACKWARD, hooked
 from rewire.torch.conv import SparseConv1x1
 from rewire.torch.linear import SparseLinear
@@ -27,7 +28,7 @@ AS_MADE: dict[type, tuple[nn.Module, SparseLinear]] = {
 
 def why_not_inherited(dense: nn.Module) -> str | None:
     """Why a sparse layer would not do what somebody has made this one do; None if it would."""
-    sparse = AS_MADE[type(dense)][1]
+    sparse = _as_made(dense)[1]
     parts = [vars(cls) for cls in type(sparse).__mro__ if not issubclass(nn.Module, cls)]
     taken = {name for names in (*parts, *_fields(sparse)) for name in names}
     for added in _added(dense):
@@ -55,12 +56,19 @@ def inherit(pairs: Mapping[str, tuple[SparseLinear, nn.Module]]) -> None:
     for sparse, dense in pairs.values():
         if isinstance(sparse, SparseConv1x1) and isinstance(dense, nn.Conv2d):
             sparse.stride = dense.stride[0], dense.stride[1]
+        elif isinstance(sparse, SparseConv1D):
+            sparse.dense_type = type(dense)
         sparse.train(dense.training)
         _take_parameters(sparse, dense)
         _take_hooks(sparse, dense)
         for mine, added in zip(_fields(sparse), _added(dense), strict=True):
             mine.update(added)
         sparse._non_persistent_buffers_set |= dense._non_persistent_buffers_set
+
+
+def _as_made(dense: nn.Module) -> tuple[nn.Module, SparseLinear]:
+    """Those of a layer's kind; ``Conv1D`` has what ``nn.Linear`` has, and names of its own for its sizes."""
+    return AS_MADE.get(type(dense), AS_MADE[nn.Linear])
 
 
 def _fields(module: nn.Module) -> tuple[dict[str, Any], ...]:
@@ -76,7 +84,7 @@ def _added(dense: nn.Module) -> list[dict[str, Any]]:
             for name, value in fields.items()
             if name not in plain and not _put_back(name, value, dense)
         }
-        for fields, plain in zip(_fields(dense), _fields(AS_MADE[type(dense)][0]), strict=True)
+        for fields, plain in zip(_fields(dense), _fields(_as_made(dense)[0]), strict=True)
     ]
 
 

@@ -16,6 +16,7 @@ from rewire._checks import choice, describe, integer, number, one_of_types
 from rewire.connectivity import Connectivity
 from rewire.link_counts import erk_links
 from rewire.parameters.initial import GROUPS
+from rewire.torch._conv1d import SparseConv1D, is_conv1d
 from rewire.torch._inherited import inherit, why_not_inherited
 from rewire.torch._models import wrappers
 from rewire.torch._ops import COMPUTED_IN
@@ -25,7 +26,7 @@ from rewire.torch.linear import SparseLinear
 __all__ = ["Kept", "Replaced", "SparsifyReport", "sparsify"]
 
 Densities = float | Mapping[str, float]
-Layer: TypeAlias = "nn.Linear | _ConvNd"
+Layer: TypeAlias = Any  # nn.Linear, a convolution, or Conv1D of GPT-2
 
 
 class Replaced(NamedTuple):
@@ -111,7 +112,8 @@ def sparsify(
 ) -> SparsifyReport:
     """Put a :class:`SparseLinear` in the place of every ``nn.Linear`` of a model.
 
-    And a :class:`SparseConv1x1` in that of every ``nn.Conv2d`` whose kernel is 1 x 1.
+    And a :class:`SparseConv1x1` in that of every ``nn.Conv2d`` whose kernel is 1 x 1. ``Conv1D`` of GPT-2, in
+    the package transformers and copies of it, is a linear layer here.
 
     Call it before the optimizer is made, which must get the new parameters.
 
@@ -225,8 +227,7 @@ def sparsify(
     made: dict[int, SparseLinear] = {}
     for number_, (key, sizes) in enumerate(_sizes(chosen, distribution, density, group).items()):
         linear = chosen[key][0]
-        made_as = SparseConv1x1 if isinstance(linear, nn.Conv2d) else SparseLinear
-        sparse = made_as._from_dense(
+        sparse = _sparse_form(linear)._from_dense(
             linear.weight, linear.bias, (seed, number_), connectivity=connectivity, group=group, **sizes
         )
         n_out, n_in = _shape(linear)
@@ -258,12 +259,20 @@ def _occurrences(model: nn.Module) -> list[tuple[Layer, str, nn.Module]]:
     found = []
     for prefix, parent in model.named_modules(remove_duplicate=False):
         for name, child in parent._modules.items():  # named_children leaves out a second place
-            if isinstance(child, nn.Linear | _ConvNd):
+            if isinstance(child, nn.Linear | _ConvNd) or is_conv1d(child):
                 found.append((child, f"{prefix}.{name}" if prefix else name, parent))
     return found
 
 
+def _sparse_form(layer: Layer) -> type[SparseLinear]:
+    if isinstance(layer, nn.Conv2d):
+        return SparseConv1x1
+    return SparseConv1D if is_conv1d(layer) else SparseLinear
+
+
 def _shape(layer: Layer) -> tuple[int, int]:
+    if is_conv1d(layer):
+        return layer.weight.shape[1], layer.weight.shape[0]
     if isinstance(layer, nn.Linear):
         return layer.out_features, layer.in_features
     return layer.out_channels, layer.in_channels
@@ -280,7 +289,12 @@ def _others(model: nn.Module) -> list[Kept]:
         nn.Linear, _ConvNd, SparseLinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm,
         nn.modules.lazy.LazyModuleMixin,
     )  # fmt: skip
-    theirs = {id(p) for module in model.modules() if isinstance(module, known) for p in module.parameters()}
+    theirs = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, known) or is_conv1d(module)
+        for p in module.parameters()
+    }
     found = []
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -306,7 +320,7 @@ def _unfit(
     """Why a layer cannot become sparse; None if it can."""
     if id(linear) in wrapped:
         return f"in {wrapped[id(linear)]}, which goes by the old parameters: sparsify first, then wrap"
-    if not isinstance(linear, nn.Linear | nn.Conv2d):
+    if not isinstance(linear, nn.Linear | nn.Conv2d) and not is_conv1d(linear):
         return (
             f"it is of type {type(linear).__name__}: of convolutions only those of images can become sparse"
         )
@@ -321,7 +335,7 @@ def _unfit(
     if nn.utils.parametrize.is_parametrized(linear):
         return "parametrized: its weights are computed from others"
     kind = nn.Conv2d if isinstance(linear, nn.Conv2d) else nn.Linear
-    if type(linear) is not kind:
+    if type(linear) is not kind and not is_conv1d(linear):
         return f"a subclass of nn.{kind.__name__}: {type(linear).__module__}.{type(linear).__qualname__}"
     if not {"weight", "bias"} <= linear._parameters.keys():
         return "its weights are computed from others (pruning, weight norm)"
