@@ -423,6 +423,18 @@ def test_copies(copied):
     assert torch.equal(one(x), y) and not torch.equal(two(x), y)
 
 
+@pytest.mark.parametrize("computed", ["weight_norm", "spectral_norm"])
+def test_copies_of_layers_with_computed_weights(computed):
+    """Their class is one that PyTorch has made, without ``__getstate__``."""
+    layer = getattr(nn.utils.parametrizations, computed)(SparseLinear(12, 10, density=0.4)).eval()
+    x, copied = torch.randn(3, 12), copy.deepcopy(layer)
+    assert torch.equal(copied(x), layer(x))
+    assert copied.sources.data_ptr() != layer.sources.data_ptr()
+    copied(x).sum().backward()
+    assert all(p.grad is not None for p in copied.parameters())
+    assert all(p.grad is None for p in layer.parameters())
+
+
 def test_a_module_goes_through_a_file():
     file, one = io.BytesIO(), nn.Sequential(layer(), nn.ReLU())
     one(samples(2, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, Self
 
@@ -434,6 +435,13 @@ class SparseLinear(nn.Module):
         super().__setstate__(state)
         self._hold()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """As that of all objects, of which `parametrize` takes ``__getstate__`` away."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__(copy.deepcopy(SparseLinear.__getstate__(self), memo))
+        return made
+
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
         self._hold()
@@ -452,7 +460,7 @@ class SparseLinear(nn.Module):
                     errors.append(f"{prefix.rstrip('.')}: {error}")
                     return
             elif weight.shape != self.weight.shape and (
-                tuple(weight.shape[:2]) == (self.out_features, self.in_features)
+                sorted(weight.shape[:2]) == sorted((self.out_features, self.in_features))
                 and weight.shape[2:].numel() == 1
             ):
                 errors.append(
