@@ -9,7 +9,7 @@ from test_linear import samples
 from torch import nn
 from torch.nn.utils import parametrize
 
-from rewire.torch import Residual, Rewirer, SparseLinear, SparseMLP, Tiled, sparsify
+from rewire.torch import Gated, Residual, Rewirer, SparseLinear, SparseMLP, Tiled, sparsify
 from rewire.torch.tiled import _POINTWISE
 
 ACTIVATIONS = [
@@ -40,6 +40,9 @@ def block(p=0.0):
             norm(9), linear(9, 14), nn.ReLU(), inner, nn.Sequential(norm(14, bias=False)), linear(14, 9)
         ),
         nn.Identity(),
+        Gated(
+            nn.Sequential(linear(9, 9), nn.SiLU()), Residual(nn.Tanh(), Gated(linear(9, 9), nn.Dropout(p)))
+        ),
         Residual(nn.Sigmoid()),
         norm(9, elementwise_affine=False, eps=1e-3),
         SparseMLP([9, 11, 6], "silu", density=0.5, dtype=torch.float64),
@@ -52,6 +55,8 @@ def plain(module):
         return nn.Sequential(*[plain(part) for part in module])
     if type(module) is Residual:
         return Residual(*[plain(part) for part in module])
+    if type(module) is Gated:
+        return Gated(plain(module.gate), plain(module.value))
     return module
 
 
@@ -373,7 +378,7 @@ def test_copies_states_and_rewiring():
             rewirer.step()
         assert rewirer.rewirings == 2
         found.append([layer.sources.clone() for layer in rewirer.layers().values()])
-    assert len(found[0]) == 5 and all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert len(found[0]) == 7 and all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_links_and_weights_that_change_before_the_backward_pass_are_refused():
@@ -437,3 +442,53 @@ def test_a_block_that_was_dense():
     module, x = Tiled(Residual(*half)), torch.randn(2, 10, 16)
     torch.testing.assert_close(module(x), x + half(x))
     assert module[0][1] is half[1]
+
+
+LEARNS = {  # which of the gate's and the value's parameters learn, and whether inputs do
+    "all": (True, True, True),
+    "parameters": (True, True, False),
+    "gate": (True, False, False),
+    "value": (False, True, False),
+    "inputs": (False, False, True),
+}
+
+
+@pytest.mark.parametrize("which", LEARNS)
+def test_a_gate_gives_gradients_to_what_learns(which):
+    torch.manual_seed(0)
+    module = Tiled(Gated(nn.Sequential(linear(9, 14), nn.GELU()), linear(9, 14)), linear(14, 5))
+    gate, value, inputs = LEARNS[which]
+    module[0].gate.requires_grad_(gate)
+    module[0].value.requires_grad_(value)
+    found = []
+    for run in (module, plain(module)):
+        x = samples(5, 9).requires_grad_(inputs)
+        module.zero_grad()
+        run(x).square().sum().backward()
+        found.append([x.grad, *[p.grad for p in module.parameters()]])
+    for one, two in zip(*found, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None:
+            torch.testing.assert_close(one, two)
+    with torch.no_grad():
+        torch.testing.assert_close(module(samples(5, 9)), plain(module)(samples(5, 9)))
+
+
+def test_a_gate_of_llama_after_sparsify():
+    """Its three layers as the model has them, in tiles; also alone, and where it does not fit."""
+    gate, up, down = nn.Linear(16, 48), nn.Linear(16, 48), nn.Linear(48, 16)
+    model = nn.Sequential(Gated(nn.Sequential(gate, nn.SiLU(inplace=True)), up), down)
+    dense, x = model(torch.ones(3, 16)), torch.ones(3, 16)
+    torch.testing.assert_close(dense, down(nn.functional.silu(gate(x)) * up(x)))
+    sparsify(model, density=0.5)
+    torch.testing.assert_close(Tiled(*model)(x), model(x))
+    with pytest.raises(ValueError, match=r"modules\[0\] must have a gate as wide as its value, got 4 for 5"):
+        Tiled(Gated(linear(9, 4), linear(9, 5)))
+    with pytest.raises(ValueError, match=r"modules\[1\]\[value\] takes 8 features, and gets 9"):
+        Tiled(nn.LayerNorm(9), Gated(linear(9, 4), linear(8, 4)))
+    with pytest.raises(TypeError, match="got Softmax.* at gate"):
+        Tiled(Gated(nn.Softmax(), nn.Identity()))
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 4\) and \(2, 5\)"):
+        Gated(linear(9, 4), linear(9, 5))(samples(2, 9))
+    with pytest.raises(TypeError, match="gate must be an nn.Module"):
+        Gated("silu", linear(9, 4))

@@ -16,14 +16,15 @@ except ModuleNotFoundError as error:
 
 from rewire.torch._densify import densify
 from rewire.torch._sparsify import SparsifyReport, sparsify
+from rewire.torch.branches import Gated, Residual
 from rewire.torch.conv import SparseConv1x1
 from rewire.torch.linear import SparseLinear
 from rewire.torch.mlp import SparseMLP
 from rewire.torch.module import Module
 from rewire.torch.rewirer import Rewirer
-from rewire.torch.tiled import Residual, Tiled
+from rewire.torch.tiled import Tiled
 
 __all__ = [
-    "Module", "Residual", "Rewirer", "SparseConv1x1", "SparseLinear", "SparseMLP", "SparsifyReport", "Tiled",
-    "densify", "sparsify",
+    "Gated", "Module", "Residual", "Rewirer", "SparseConv1x1", "SparseLinear", "SparseMLP", "SparsifyReport",
+    "Tiled", "densify", "sparsify",
 ]  # fmt: skip

@@ -56,8 +56,9 @@ def densify(model: nn.Module) -> nn.Module:
     plain ones afterwards, of the values of now. A bias that layers share stays shared; of shared weights each
     layer has its own copy, for links may differ.
 
-    :class:`SparseMLP` and :class:`Residual` stay what they are, around dense layers: a program without rewire
-    reads the state of the copy, not its pickle, and ``torch.jit.script`` takes neither of the two.
+    :class:`SparseMLP`, :class:`Residual` and :class:`Gated` stay what they are, around dense layers: a
+    program without rewire reads the state of the copy, not its pickle, and ``torch.jit.script`` takes none
+    of them.
 
     Examples
     --------

@@ -20,9 +20,8 @@ from rewire.torch._ops import NAMES, sparse_linear
 from rewire.torch._structures import Structure
 
 __all__ = [
-    "Activation", "Add", "Dropout", "Fork", "KINDS", "Kind", "LINEAR", "Linear", "Norm", "Pass", "Pointwise",
-    "Step", "autocast_dtype", "kind_of",
-    "leaky",
+    "Activation", "Add", "Dropout", "Fork", "KINDS", "Kind", "LINEAR", "Linear", "Multiply", "Norm", "Pass",
+    "Pointwise", "Step", "Turn", "autocast_dtype", "kind_of", "leaky",
 ]  # fmt: skip
 
 Values = Sequence[Any]
@@ -374,7 +373,7 @@ class Norm(Step):
 
 
 class Fork(Step):
-    """Where a residual branch begins: x goes on, and is added again later."""
+    """Where a branch begins: x goes on, and is there again later."""
 
     __slots__ = ()
 
@@ -399,7 +398,7 @@ class Fork(Step):
 
 
 class Add(Step):
-    """Where it ends."""
+    """Where a residual branch ends."""
 
     __slots__ = ()
 
@@ -416,6 +415,61 @@ class Add(Step):
 
     def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
         return x + run.branches.pop()
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        return torch.promote_types(branches.pop(), x)
+
+
+class Turn(Step):
+    """Where the first of two branches ends and the second begins, with the same x."""
+
+    __slots__ = ()
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        before = run.branches.pop()
+        run.branches.append(x)
+        return before
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        of_first = run.branches.pop()
+        d.shared = True
+        run.branches.append(d)
+        return of_first
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        before = run.branches.pop()
+        run.branches.append(x)
+        return before
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        before = branches.pop()
+        branches.append(x)
+        return before
+
+
+class Multiply(Step):
+    """Where both end, in their product."""
+
+    __slots__ = ("factors",)
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        first = run.branches.pop()
+        if run.learns:
+            self.factors = run.keep(first), run.keep(x)
+        y = x if not x.shared else taken(x)
+        torch.mul(first.tensor(), x.tensor(), out=y.tensor())
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        first, second = (run.kept[factor] for factor in self.factors)
+        of_first, of_second = taken(d), taken(d)
+        torch.mul(d.tensor(), second.tensor(), out=of_first.tensor())
+        torch.mul(d.tensor(), first.tensor(), out=of_second.tensor())
+        run.branches.append(of_first)
+        return of_second
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        return run.branches.pop() * x
 
     def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
         return torch.promote_types(branches.pop(), x)

@@ -1,8 +1,8 @@
-"""Containers whose parts hand tiles to each other: layers, activations, dropout, norms, residual branches."""
+"""A container whose parts hand tiles to each other: layers, activations, dropout, norms, branches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ from rewire.torch import _steps
 from rewire.torch._chain import bare, entered, run
 from rewire.torch._ops import rounds
 from rewire.torch._steps import Step, kind_of
+from rewire.torch.branches import Gated, Residual
 from rewire.torch.linear import SparseLinear
 from rewire.torch.mlp import SparseMLP
 
-__all__ = ["Residual", "Tiled"]
+__all__ = ["Tiled"]
 
 # What takes each value by itself and has no parameters, and the core does not know.
 _POINTWISE = (
@@ -27,37 +28,8 @@ _POINTWISE = (
 _LAYERS = SparseLinear.forward, SparseMLP.forward
 KNOWN = (
     "SparseLinear, SparseMLP, activations of single values, nn.Dropout, nn.LayerNorm over the features, "
-    "nn.Identity, Residual, and nn.Sequential of these"
+    "nn.Identity, Residual, Gated, and nn.Sequential of these"
 )
-
-
-class Residual(nn.Sequential):
-    """x + f(x), with modules in a row for f: a branch of a block, alone or in :class:`Tiled`.
-
-    Parameters
-    ----------
-    *modules : nn.Module
-        As for ``nn.Sequential``; the outputs of the last are as wide as the inputs of the first.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from rewire.torch import Residual
-    >>> Residual(torch.nn.LayerNorm(8), torch.nn.GELU())(torch.randn(2, 8)).shape
-    torch.Size([2, 8])
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """x + f(x). ValueError if f changes the shape."""
-        # What writes over its inputs would change the x that is added.
-        within = any(getattr(part, "inplace", False) for part in self.modules())
-        y = super().forward(input.clone() if within else input)
-        if isinstance(y, torch.Tensor) and y.shape != input.shape:
-            raise ValueError(
-                "modules must give outputs of the shape of their inputs, "
-                f"got {tuple(y.shape)} for {tuple(input.shape)}"
-            )
-        return input + y
 
 
 class Tiled(nn.Sequential):
@@ -71,7 +43,7 @@ class Tiled(nn.Sequential):
     *modules : nn.Module
         :class:`SparseLinear`, :class:`SparseMLP`, activations that take each value by itself (``nn.ReLU``,
         ``nn.GELU``, ``nn.ELU``, ...), ``nn.Dropout``, ``nn.LayerNorm`` over the features, ``nn.Identity``,
-        :class:`Residual`, and ``nn.Sequential`` of these. Modules are shared, not copied.
+        :class:`Residual`, :class:`Gated`, and ``nn.Sequential`` of these. Modules are shared, not copied.
 
     Raises
     ------
@@ -111,7 +83,7 @@ class Tiled(nn.Sequential):
         super().__init__(*modules)
         if not len(self):
             raise ValueError("modules must be one or more, got none")
-        _checked(self, "modules")
+        _checked(_parts(self), "modules")
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (*, features), for inputs of shape (*, features)."""
@@ -120,8 +92,8 @@ class Tiled(nn.Sequential):
             return super().forward(input)
         x, lower = found
         steps: list[Step] = []
-        if not _planned(self, x.dtype, steps):
-            _checked(self, "modules")
+        if not _planned(self._modules.values(), x.dtype, steps):
+            _checked(_parts(self), "modules")
             return super().forward(input)
         if _fits(steps, x.shape[-1]):
             y = run(x, steps, rounds(lower))
@@ -132,8 +104,11 @@ class Tiled(nn.Sequential):
 # --- what can be in one -------------------------------------------------------------------------
 
 
-def _parts(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
-    return ((name, part) for name, part in module._modules.items() if part is not None)
+Parts = Sequence[tuple[str, nn.Module]]  # modules in a row, by their names
+
+
+def _parts(module: nn.Module) -> Parts:
+    return [(name, part) for name, part in module._modules.items() if part is not None]
 
 
 def _is(part: nn.Module, *kinds: type[nn.Module]) -> bool:
@@ -146,18 +121,24 @@ def _is_row(part: nn.Module) -> bool:
     return type(part).forward in (nn.Sequential.forward, Tiled.forward)
 
 
-def _checked(module: nn.Module, where: str, width: int | None = None) -> int | None:
+def _checked(parts: Parts, where: str, width: int | None = None) -> int | None:
     """The width after modules in a row; TypeError and ValueError for what cannot stay in tiles."""
-    for name, part in _parts(module):
+    for name, part in parts:
         here = f"{where}[{name}]"
         if type(part) is Residual:
-            inner = _checked(part, here, width)
-            before = _first_width(part) if width is None else width
+            inner = _checked(_parts(part), here, width)
+            before = _first_width(_parts(part)) if width is None else width
             if before is not None and inner is not None and inner != before:
                 raise ValueError(f"{here} must give as many features as it takes, got {inner} for {before}")
             width = inner
+        elif type(part) is Gated:
+            before = _first_width(_parts(part)) if width is None else width
+            gate, value = (_checked([each], here, before) for each in _parts(part))
+            if gate is not None and value is not None and gate != value:
+                raise ValueError(f"{here} must have a gate as wide as its value, got {gate} for {value}")
+            width = gate
         elif _is_row(part):
-            width = _checked(part, here, width)
+            width = _checked(_parts(part), here, width)
         elif type(part).forward in _LAYERS:
             sizes = _widths(part)
             if width is not None and width != sizes[0]:
@@ -185,12 +166,12 @@ def _widths(part: Any) -> tuple[int, int]:
     return part.layers[0].in_features, part.layers[-1].out_features
 
 
-def _first_width(module: nn.Module) -> int | None:
+def _first_width(parts: Parts) -> int | None:
     """What the first module with a width takes."""
-    for _, part in _parts(module):
+    for _, part in parts:
         if type(part).forward in _LAYERS:
             return _widths(part)[0]
-        found = part.normalized_shape[0] if isinstance(part, nn.LayerNorm) else _first_width(part)
+        found = part.normalized_shape[0] if isinstance(part, nn.LayerNorm) else _first_width(_parts(part))
         if found is not None:
             return found
     return None
@@ -199,9 +180,9 @@ def _first_width(module: nn.Module) -> int | None:
 # --- what a pass is made of ---------------------------------------------------------------------
 
 
-def _planned(module: nn.Module, dtype: torch.dtype, steps: list[Step]) -> bool:
+def _planned(parts: Iterable[nn.Module | None], dtype: torch.dtype, steps: list[Step]) -> bool:
     """Add the steps of modules in a row, with their values of now; False where they are to run one by one."""
-    for part in module._modules.values():
+    for part in parts:
         if part is None:
             continue
         kind = type(part)
@@ -227,11 +208,19 @@ def _planned(module: nn.Module, dtype: torch.dtype, steps: list[Step]) -> bool:
             steps.append(_steps.Norm(shape[0], part.eps, *affine))
         elif kind is Residual:
             steps.append(_steps.Fork())
-            if not _planned(part, dtype, steps):
+            if not _planned(part._modules.values(), dtype, steps):
                 return False
             steps.append(_steps.Add())
+        elif kind is Gated:
+            steps.append(_steps.Fork())
+            if not _planned([part.gate], dtype, steps):
+                return False
+            steps.append(_steps.Turn())
+            if not _planned([part.value], dtype, steps):
+                return False
+            steps.append(_steps.Multiply())
         elif _is_row(part):
-            if not _planned(part, dtype, steps):
+            if not _planned(part._modules.values(), dtype, steps):
                 return False
         elif kind.forward is SparseMLP.forward:
             rows = part._steps_of(dtype)
@@ -267,7 +256,9 @@ def _fits(steps: list[Step], width: int) -> bool:
             return False
         if type(step) is _steps.Fork:
             branches.append(width)
-        elif type(step) is _steps.Add and branches.pop() != width:
+        elif type(step) is _steps.Turn:
+            branches[-1], gives = width, branches[-1]
+        elif type(step) in (_steps.Add, _steps.Multiply) and branches.pop() != width:
             return False
         width = gives
     return True
