@@ -415,9 +415,16 @@ def layer_norm(
     inverse: NDArray[Any],  # by sample, of whole tiles
     y: Tiles,
     threads: int,
+    centered: bool = True,  # or by the root mean square
 ) -> None: ...
 def layer_norm_back(
-    z: Tiles, inverse: NDArray[Any], gain: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
+    z: Tiles,
+    inverse: NDArray[Any],
+    gain: NDArray[Any],
+    dy: Tiles,
+    dx: Tiles,
+    threads: int,
+    centered: bool = True,
 ) -> None: ...
 def norm_gradient(z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int) -> None: ...
 

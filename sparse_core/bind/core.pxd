@@ -356,9 +356,9 @@ cdef extern from "ops/nonzero_layer.h" nogil:
 
 cdef extern from "ops/norm.h" nogil:
     rw_status rw_layer_norm(const rw_kernels *k, const rw_tiles *x, const void *gain, const void *shift, double eps,
-                            rw_tiles *z, void *inverse, rw_tiles *y, const rw_run *run)
+                            bint centered, rw_tiles *z, void *inverse, rw_tiles *y, const rw_run *run)
     rw_status rw_layer_norm_back(const rw_kernels *k, const rw_tiles *z, const void *inverse, const void *gain,
-                                 const rw_tiles *dy, rw_tiles *dx, const rw_run *run)
+                                 bint centered, const rw_tiles *dy, rw_tiles *dx, const rw_run *run)
     rw_status rw_norm_gradient(const rw_kernels *k, const rw_tiles *z, const rw_tiles *dy, void *dgain, void *dshift,
                                const rw_run *run)
     rw_status rw_batch_moments(const rw_kernels *k, const rw_tiles *x, double eps, void *mean, void *variance,

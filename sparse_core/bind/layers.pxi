@@ -440,8 +440,12 @@ cdef void *by_feature(values, str name, Tiles x, list kept, bint written=False) 
     return found.view.buf
 
 
-def layer_norm(Tiles x not None, gain, shift, double eps, Tiles z not None, inverse, Tiles y not None, int threads):
-    """Normalised samples in z, and gain * z + shift in y; ``inverse``: one number a sample of x's tiles."""
+def layer_norm(Tiles x not None, gain, shift, double eps, Tiles z not None, inverse, Tiles y not None, int threads,
+               bint centered=True):
+    """Normalised samples in z, and gain * z + shift in y; ``inverse``: one number a sample of x's tiles.
+
+    Unless ``centered``, by the root mean square alone.
+    """
     cdef c.rw_run run = run_on(threads)
     cdef list kept = []
     cdef void *gp = by_feature(gain, "gain", x, kept)
@@ -452,11 +456,12 @@ def layer_norm(Tiles x not None, gain, shift, double eps, Tiles z not None, inve
     if not eps > 0:
         raise ValueError(f"eps must be > 0, got {eps}")
     with nogil:
-        st = c.rw_layer_norm(KERNELS[<int>x.t.dtype], x.t, gp, sp, eps, z.t, ip, y.t, &run)
+        st = c.rw_layer_norm(KERNELS[<int>x.t.dtype], x.t, gp, sp, eps, centered, z.t, ip, y.t, &run)
     check(st, "layer_norm")
 
 
-def layer_norm_back(Tiles z not None, inverse, gain, Tiles dy not None, Tiles dx not None, int threads):
+def layer_norm_back(Tiles z not None, inverse, gain, Tiles dy not None, Tiles dx not None, int threads,
+                    bint centered=True):
     """The gradient for what was normalised."""
     cdef c.rw_run run = run_on(threads)
     cdef list kept = []
@@ -465,7 +470,7 @@ def layer_norm_back(Tiles z not None, inverse, gain, Tiles dy not None, Tiles dx
     cdef void *ip = inv.view.buf
     cdef c.rw_status st
     with nogil:
-        st = c.rw_layer_norm_back(KERNELS[<int>z.t.dtype], z.t, ip, gp, dy.t, dx.t, &run)
+        st = c.rw_layer_norm_back(KERNELS[<int>z.t.dtype], z.t, ip, gp, centered, dy.t, dx.t, &run)
     check(st, "layer_norm_back")
 
 

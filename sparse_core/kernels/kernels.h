@@ -353,12 +353,14 @@ typedef struct {
                           bool add);
 
     /* Normalisation by sample (norm.h), of one tile of n rows: z = (x - mean) / deviation over
-     * the rows, inverse[b] = 1 / deviation, y = gain * z + shift. Samples from `live` on are zero. */
-    void (*layer_norm)(const void *x, const void *gain, const void *shift, double eps, void *z,
-                       void *inverse, void *y, int32_t n, int32_t tile, int32_t live);
+     * the rows, inverse[b] = 1 / deviation, y = gain * z + shift. The mean is 0 unless `centered`.
+     * Samples from `live` on are zero. */
+    void (*layer_norm)(const void *x, const void *gain, const void *shift, double eps,
+                       bool centered, void *z, void *inverse, void *y, int32_t n, int32_t tile,
+                       int32_t live);
     /* dx from dy; dx may be dy. */
-    void (*layer_norm_back)(const void *z, const void *inverse, const void *gain, const void *dy,
-                            void *dx, int32_t n, int32_t tile);
+    void (*layer_norm_back)(const void *z, const void *inverse, const void *gain, bool centered,
+                            const void *dy, void *dx, int32_t n, int32_t tile);
 
     /* Normalisation by row, for n rows of a tile: z = (x - mean) * inverse,
      * y = gain * z + shift; mean, inverse, gain, shift by row. z may be NULL. */

@@ -47,8 +47,8 @@ RW_INLINE void RW_E(rows_squares)(const RW_T *x, const RW_T *mean, int32_t n, in
 }
 
 RW_KERNEL void RW_E(layer_norm)(const void *from, const void *gains, const void *shifts, double eps,
-                                void *normal, void *inverses, void *to, int32_t n, int32_t tile,
-                                int32_t live)
+                                bool centered, void *normal, void *inverses, void *to, int32_t n,
+                                int32_t tile, int32_t live)
 {
     const RW_T *gain = gains, *shift = shifts;
     RW_T mean[RW_NORM_SAMPLES], squares[RW_NORM_SAMPLES];
@@ -59,7 +59,7 @@ RW_KERNEL void RW_E(layer_norm)(const void *from, const void *gains, const void 
         RW_T *inverse = (RW_T *)inverses + first;
         RW_E(rows_sum)(x, n, tile, width, mean);
         for (int32_t b = 0; b < width; b++)
-            mean[b] /= (RW_T)n;
+            mean[b] = centered ? mean[b] / (RW_T)n : 0;
         RW_E(rows_squares)(x, mean, n, tile, width, squares);
         for (int32_t b = 0; b < width; b++)
             inverse[b] = (RW_T)(1 / sqrt((double)squares[b] / n + eps));
@@ -76,7 +76,8 @@ RW_KERNEL void RW_E(layer_norm)(const void *from, const void *gains, const void 
 }
 
 RW_KERNEL void RW_E(layer_norm_back)(const void *normal, const void *inverses, const void *gains,
-                                     const void *given, void *to, int32_t n, int32_t tile)
+                                     bool centered, const void *given, void *to, int32_t n,
+                                     int32_t tile)
 {
     const RW_T *gain = gains;
     RW_T mean[RW_NORM_SAMPLES], along[RW_NORM_SAMPLES];
@@ -106,7 +107,7 @@ RW_KERNEL void RW_E(layer_norm_back)(const void *normal, const void *inverses, c
             }
         }
         for (int32_t b = 0; b < width; b++) {
-            mean[b] /= (RW_T)n;
+            mean[b] = centered ? mean[b] / (RW_T)n : 0;
             along[b] /= (RW_T)n;
         }
         for (int32_t i = 0; i < n; i++, z += tile, dy += tile, dx += tile) {

@@ -30,6 +30,7 @@ typedef struct {
     const rw_tiles *x, *dy; /* x: on the way back, z */
     const void *gain, *shift;
     double eps;
+    bool centered;
     char *inverse;
     rw_tiles *z, *to;       /* to: y or dx */
 } layer_norm_op;
@@ -42,39 +43,41 @@ static char *inverse_at(const layer_norm_op *o, int64_t tile)
 static void layer_norm_task(const void *arg, int64_t tile)
 {
     const layer_norm_op *o = arg;
-    o->k->layer_norm(rw_tile_at(o->x, tile), o->gain, o->shift, o->eps, rw_tile_at(o->z, tile),
-                     inverse_at(o, tile), rw_tile_at(o->to, tile), o->x->n, o->x->tile,
-                     rw_tile_live(o->x, tile));
+    o->k->layer_norm(rw_tile_at(o->x, tile), o->gain, o->shift, o->eps, o->centered,
+                     rw_tile_at(o->z, tile), inverse_at(o, tile), rw_tile_at(o->to, tile), o->x->n,
+                     o->x->tile, rw_tile_live(o->x, tile));
 }
 
 static void layer_norm_back_task(const void *arg, int64_t tile)
 {
     const layer_norm_op *o = arg;
-    o->k->layer_norm_back(rw_tile_at(o->x, tile), inverse_at(o, tile), o->gain,
+    o->k->layer_norm_back(rw_tile_at(o->x, tile), inverse_at(o, tile), o->gain, o->centered,
                           rw_tile_at(o->dy, tile), rw_tile_at(o->to, tile), o->x->n, o->x->tile);
 }
 
 rw_status rw_layer_norm(const rw_kernels *k, const rw_tiles *x, const void *gain, const void *shift,
-                        double eps, rw_tiles *z, void *inverse, rw_tiles *y, const rw_run *run)
+                        double eps, bool centered, rw_tiles *z, void *inverse, rw_tiles *y,
+                        const rw_run *run)
 {
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(z) && rw_is_tiles(y) && rw_is_run(run));
     RW_ASSERT(gain && shift && inverse && eps > 0);
     if (x->dtype != k->dtype || !rw_tiles_alike(x, z) || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
     layer_norm_op o = { .k = k, .x = x, .gain = gain, .shift = shift, .eps = eps,
-                        .inverse = inverse, .z = z, .to = y };
+                        .centered = centered, .inverse = inverse, .z = z, .to = y };
     return rw_run_tasks(run, x->n_tiles, norm_work(x), layer_norm_task, &o);
 }
 
 rw_status rw_layer_norm_back(const rw_kernels *k, const rw_tiles *z, const void *inverse,
-                             const void *gain, const rw_tiles *dy, rw_tiles *dx, const rw_run *run)
+                             const void *gain, bool centered, const rw_tiles *dy, rw_tiles *dx,
+                             const rw_run *run)
 {
     RW_ASSERT(rw_is_tiles(z) && rw_is_tiles(dy) && rw_is_tiles(dx) && rw_is_run(run));
     RW_ASSERT(gain && inverse);
     if (z->dtype != k->dtype || !rw_tiles_alike(z, dy) || !rw_tiles_alike(z, dx))
         return RW_ESHAPE;
-    layer_norm_op o = { .k = k, .x = z, .dy = dy, .gain = gain, .inverse = (char *)inverse,
-                        .to = dx };
+    layer_norm_op o = { .k = k, .x = z, .dy = dy, .gain = gain, .centered = centered,
+                        .inverse = (char *)inverse, .to = dx };
     return rw_run_tasks(run, z->n_tiles, norm_work(z), layer_norm_back_task, &o);
 }
 
