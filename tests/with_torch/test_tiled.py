@@ -30,6 +30,24 @@ def norm(n, **given):
     return made
 
 
+class LlamaRMSNorm(nn.Module):
+    """As the package transformers has it, but for what it does to lower precision."""
+
+    def __init__(self, n, eps=1e-6):
+        super().__init__()
+        self.weight, self.variance_epsilon = nn.Parameter(torch.ones(n)), eps
+
+    def forward(self, x):
+        y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return self.weight * y.to(x.dtype)
+
+
+def rms(n, kind=nn.RMSNorm):
+    made = kind(n, eps=0.1).double()
+    nn.init.normal_(made.weight)
+    return made
+
+
 def block(p=0.0):
     """A branch within a branch, with everything that there is around it."""
     torch.manual_seed(0)
@@ -43,7 +61,8 @@ def block(p=0.0):
         Gated(
             nn.Sequential(linear(9, 9), nn.SiLU()), Residual(nn.Tanh(), Gated(linear(9, 9), nn.Dropout(p)))
         ),
-        Residual(nn.Sigmoid()),
+        Residual(nn.Sigmoid(), rms(9)),
+        rms(9, LlamaRMSNorm),
         norm(9, elementwise_affine=False, eps=1e-3),
         SparseMLP([9, 11, 6], "silu", density=0.5, dtype=torch.float64),
     )
@@ -267,6 +286,7 @@ def test_checkpoints_and_hooks_of_saved_tensors():
     assert torch.equal(x.grad, first)
 
 
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")  # nn.RMSNorm's
 @pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
 def test_autocast_gives_the_dtypes_of_the_modules(lower):
     float32 = {"dtype": torch.float32}
@@ -275,6 +295,9 @@ def test_autocast_gives_the_dtypes_of_the_modules(lower):
         Tiled(Residual(norm(9).float(), linear(9, 9, **float32))),
         Tiled(Residual(linear(9, 9, **float32)), norm(9).float()),
         Tiled(nn.ReLU(), nn.Dropout(0.0)),
+        Tiled(Residual(linear(9, 9, **float32)), nn.RMSNorm(9)),
+        Tiled(linear(9, 9, **float32), LlamaRMSNorm(9)),
+        Tiled(Gated(nn.ReLU(), linear(9, 9, **float32))),
         Tiled(linear(9, 9, **float32), SparseMLP([9, 12, 9], density=0.5)),
     ):
         for x in (samples(5, 9).float(), samples(5, 9).to(lower)):
@@ -492,3 +515,33 @@ def test_a_gate_of_llama_after_sparsify():
         Gated(linear(9, 4), linear(9, 5))(samples(2, 9))
     with pytest.raises(TypeError, match="gate must be an nn.Module"):
         Gated("silu", linear(9, 4))
+
+
+class OffsetNorm(LlamaRMSNorm):
+    """Gemma's: the weights are about one."""
+
+    def forward(self, x):
+        return super().forward(x) * (1 + self.weight) / self.weight
+
+
+class CenteredNorm(LlamaRMSNorm):
+    """Cohere's: about the mean."""
+
+    def forward(self, x):
+        return super().forward(x - x.mean(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("eps", [None, 1e-3])
+@pytest.mark.parametrize("affine", [True, False])
+def test_rms_norms_of_torch(eps, affine):
+    module = Tiled(nn.RMSNorm(9, eps, affine, dtype=torch.float64), linear(9, 5))
+    x = 1e-7 * samples(70, 9)  # eps counts
+    for a, b in zip(*(pass_of(module, x, run) for run in (module, plain(module))), strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.autograd.gradgradcheck(module, samples(2, 9).requires_grad_())
+
+
+@pytest.mark.parametrize("kind", [OffsetNorm, CenteredNorm])
+def test_norms_that_compute_something_else_are_refused(kind):
+    with pytest.raises(TypeError, match=rf"norms over the features, .*got {kind.__name__}\(\) at 1"):
+        Tiled(linear(9, 9), kind(9))

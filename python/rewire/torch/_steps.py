@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from rewire import _core
 from rewire.torch import _kernels
 from rewire.torch._kernels import Held, taken
+from rewire.torch._norms import Norm as NormTerms
 from rewire.torch._ops import NAMES, sparse_linear
 from rewire.torch._structures import Structure
 
@@ -326,13 +327,13 @@ class Dropout(Step):
 
 
 class Norm(Step):
-    """Layer normalization over all features."""
+    """Layer normalization over all features, or by their root mean square."""
 
-    __slots__ = ("eps", "inverse", "n", "values", "z")
+    __slots__ = ("eps", "inverse", "n", "norm", "values", "z")
 
-    def __init__(self, n: int, eps: float, gain: torch.Tensor | None, shift: torch.Tensor | None) -> None:
+    def __init__(self, norm: NormTerms, eps: float) -> None:
         super().__init__()
-        self.n, self.eps, self.values = n, eps, (gain, shift)
+        self.norm, self.n, self.eps, self.values = norm, norm.shape[0], eps, (norm.gain, norm.shift)
 
     def widths(self, width: int) -> tuple[int, int]:
         return self.n, self.n
@@ -349,7 +350,9 @@ class Norm(Step):
             shift[:n] = given[self.first + 1].detach().resolve_neg().numpy()
         y, z = taken(x), taken(x)
         inverse = torch.empty(tiles.n_tiles * tiles.tile, dtype=getattr(torch, run.dtype), device="cpu")
-        _core.layer_norm(tiles, gain, shift, self.eps, z.tiles, inverse.numpy(), y.tiles, run.threads)
+        _core.layer_norm(
+            tiles, gain, shift, self.eps, z.tiles, inverse.numpy(), y.tiles, run.threads, self.norm.centered
+        )  # fmt: skip
         if run.learns:
             self.z, self.inverse = run.keep(z), run.keep(inverse)
         return y
@@ -365,11 +368,19 @@ class Norm(Step):
         if not more:
             return None
         d, inverse = run.own(d), run.kept[self.inverse].numpy()
-        _core.layer_norm_back(z.tiles, inverse, self._gain(run, n, given[at]), d.tiles, d.tiles, run.threads)
+        gain = self._gain(run, n, given[at])
+        _core.layer_norm_back(z.tiles, inverse, gain, d.tiles, d.tiles, run.threads, self.norm.centered)
         return d
 
     def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
-        return F.layer_norm(x, x.shape[-1:], given[self.first], given[self.first + 1], self.eps)
+        gain, shift = given[self.first], given[self.first + 1]
+        if not self.norm.centered:
+            return F.rms_norm(x, x.shape[-1:], gain, self.eps)
+        return F.layer_norm(x, x.shape[-1:], gain, shift, self.eps)
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        gain = self.norm.gain
+        return torch.promote_types(x, gain.dtype) if self.norm.widens and gain is not None else x
 
 
 class Fork(Step):

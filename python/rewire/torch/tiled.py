@@ -12,6 +12,7 @@ from rewire._checks import describe
 from rewire._format import plural
 from rewire.torch import _steps
 from rewire.torch._chain import bare, entered, run
+from rewire.torch._norms import norm_of
 from rewire.torch._ops import rounds
 from rewire.torch._steps import Step, kind_of
 from rewire.torch.branches import Gated, Residual
@@ -27,7 +28,7 @@ _POINTWISE = (
 )  # fmt: skip
 _LAYERS = SparseLinear.forward, SparseMLP.forward
 KNOWN = (
-    "SparseLinear, SparseMLP, activations of single values, nn.Dropout, nn.LayerNorm over the features, "
+    "SparseLinear, SparseMLP, activations of single values, nn.Dropout, norms over the features, "
     "nn.Identity, Residual, Gated, and nn.Sequential of these"
 )
 
@@ -42,8 +43,9 @@ class Tiled(nn.Sequential):
     ----------
     *modules : nn.Module
         :class:`SparseLinear`, :class:`SparseMLP`, activations that take each value by itself (``nn.ReLU``,
-        ``nn.GELU``, ``nn.ELU``, ...), ``nn.Dropout``, ``nn.LayerNorm`` over the features, ``nn.Identity``,
-        :class:`Residual`, :class:`Gated`, and ``nn.Sequential`` of these. Modules are shared, not copied.
+        ``nn.GELU``, ``nn.ELU``, ...), ``nn.Dropout``, ``nn.LayerNorm`` and ``nn.RMSNorm`` over the features,
+        RMS norms of other packages, which are asked what they compute, ``nn.Identity``, :class:`Residual`,
+        :class:`Gated`, and ``nn.Sequential`` of these. Modules are shared, not copied.
 
     Raises
     ------
@@ -144,16 +146,12 @@ def _checked(parts: Parts, where: str, width: int | None = None) -> int | None:
             if width is not None and width != sizes[0]:
                 raise ValueError(f"{here} takes {plural(sizes[0], 'feature')}, and gets {width}")
             width = sizes[1]
-        elif _is(part, nn.LayerNorm):
-            if len(part.normalized_shape) != 1:
-                raise ValueError(
-                    f"{here} must be over the features alone, got normalized_shape {part.normalized_shape}"
-                )
-            if width is not None and width != part.normalized_shape[0]:
-                raise ValueError(
-                    f"{here} takes {plural(part.normalized_shape[0], 'feature')}, and gets {width}"
-                )
-            width = part.normalized_shape[0]
+        elif (norm := norm_of(part)) is not None:
+            if len(norm.shape) != 1:
+                raise ValueError(f"{here} must be over the features alone, got normalized_shape {norm.shape}")
+            if width is not None and width != norm.shape[0]:
+                raise ValueError(f"{here} takes {plural(norm.shape[0], 'feature')}, and gets {width}")
+            width = norm.shape[0]
         elif kind_of(part) is None and not _is(part, nn.Dropout, nn.Identity, *_POINTWISE):
             hint = ": sparsify it first" if isinstance(part, nn.Linear) else ""
             raise TypeError(f"{where} must be {KNOWN}, got {describe(part)} at {name}{hint}")
@@ -171,7 +169,8 @@ def _first_width(parts: Parts) -> int | None:
     for _, part in parts:
         if type(part).forward in _LAYERS:
             return _widths(part)[0]
-        found = part.normalized_shape[0] if isinstance(part, nn.LayerNorm) else _first_width(_parts(part))
+        norm = norm_of(part)
+        found = _first_width(_parts(part)) if norm is None else norm.shape[0]
         if found is not None:
             return found
     return None
@@ -196,16 +195,6 @@ def _planned(parts: Iterable[nn.Module | None], dtype: torch.dtype, steps: list[
         elif kind is nn.Dropout:
             if part.training and part.p > 0.0:
                 steps.append(_steps.Dropout(part.p))
-        elif kind is nn.LayerNorm:
-            affine, shape = (part.weight, part.bias), tuple(part.normalized_shape)
-            if not part.eps > 0.0 or len(shape) != 1:
-                return False
-            if any(
-                value is not None and not (value.dtype is dtype and value.is_cpu and value.shape == shape)
-                for value in affine
-            ):
-                return False
-            steps.append(_steps.Norm(shape[0], part.eps, *affine))
         elif kind is Residual:
             steps.append(_steps.Fork())
             if not _planned(part._modules.values(), dtype, steps):
@@ -237,6 +226,17 @@ def _planned(parts: Iterable[nn.Module | None], dtype: torch.dtype, steps: list[
                 steps.append(_steps.Activation(function))
         elif kind in _POINTWISE:
             steps.append(_steps.Pointwise(_out_of_place(part) if getattr(part, "inplace", False) else part))
+        elif (norm := norm_of(part)) is not None and not nn.utils.parametrize.is_parametrized(part):
+            eps = torch.finfo(dtype).eps if norm.eps is None else norm.eps
+            if not eps > 0.0 or len(norm.shape) != 1:
+                return False
+            if any(
+                value is not None
+                and not (value.dtype is dtype and value.is_cpu and value.shape == norm.shape)
+                for value in (norm.gain, norm.shift)
+            ):
+                return False
+            steps.append(_steps.Norm(norm, eps))
         else:
             return False
     return True
