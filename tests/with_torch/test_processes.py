@@ -60,6 +60,11 @@ def in_one_process(rank, folder):
     with pytest.raises(ValueError, match="0: in DistributedDataParallel, .*: sparsify first, then wrap"):
         sparsify(DistributedDataParallel(nn.Sequential(nn.Linear(12, 8))))
 
+    late = DistributedDataParallel(nn.Sequential(nn.Linear(12, 8)))
+    sparsify(late.module)
+    with pytest.raises(ValueError, match="in which 0 became sparse since it was wrapped: wrap the model"):
+        Rewirer(late, torch.optim.SGD(late.parameters(), lr=0.01), "set", every=1)
+
     inner = wrapped.module  # as the message says
     rewirer = Rewirer(inner, optimizer, "snfs", every=1, total_steps=9, process_group=dist.group.WORLD)
     sizes = [len(inner[0].weight)]

@@ -8,7 +8,7 @@ from torch import nn
 
 from rewire.torch.linear import SparseLinear
 
-__all__ = ["refuse_sharded", "sparse_layers", "unwrapped", "wrappers"]
+__all__ = ["refuse_outdated", "refuse_sharded", "sparse_layers", "unwrapped", "wrappers"]
 
 SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 REPLICATED = ("DistributedDataParallel", "DDP")  # the latter for torch.distributed._composable.replicate
@@ -46,6 +46,23 @@ def refuse_sharded(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if type(parameter.data).__name__ == "DTensor":
             raise NotImplementedError(f"parameters must be plain tensors, got {name} as a DTensor (FSDP, TP)")
+
+
+def refuse_outdated(model: nn.Module) -> None:
+    """ValueError for `DistributedDataParallel` around layers that have become sparse since it was made.
+
+    It goes by the parameters that it found, and would leave gradients of others as they are on each rank.
+    """
+    for wrapper in model.modules():
+        if isinstance(wrapper, nn.parallel.DistributedDataParallel):
+            found = {id(parameter) for parameter in wrapper._module_parameters}
+            for name, layer in sparse_layers(wrapper.module).items():
+                ignored = f"{name}.weight" in wrapper.parameters_to_ignore
+                if id(layer.weight) not in found and not ignored:
+                    raise ValueError(
+                        f"model must be in DistributedDataParallel after sparsify, got one in which {name} "
+                        "became sparse since it was wrapped: wrap the model inside anew"
+                    )
 
 
 def wrappers(model: nn.Module) -> dict[int, str]:

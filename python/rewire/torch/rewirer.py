@@ -15,7 +15,7 @@ from rewire.rewiring import RewiringRecord, Rule, TrainingProgress
 from rewire.threads import resolve
 from rewire.torch import _optimizers, _ranks
 from rewire.torch._averages import checked_averages, counterparts, follow
-from rewire.torch._models import refuse_sharded, sparse_layers, unwrapped
+from rewire.torch._models import refuse_outdated, refuse_sharded, sparse_layers, unwrapped
 from rewire.torch._probes import NotFiniteError, probe
 from rewire.torch._rules import apart, check_rule, rule_of, warn_of_misfit, with_arrays, with_tensors
 from rewire.torch._structures import Watch
@@ -137,6 +137,7 @@ class Rewirer:
         self.optimizer = _optimizers.check_optimizer(optimizer)
         inner, found = unwrapped(model)
         refuse_sharded(model)
+        refuse_outdated(model)
         self._wrapped = found is not None
         self._group = found if process_group is None else process_group
         self.model = inner
