@@ -117,6 +117,31 @@ def transformer(
     return _step(loss, model, optimizer, bf16)
 
 
+class Gate(nn.Module):
+    """The feed-forward half of a block as Llama and its kin have it."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.gate, self.up = (nn.Linear(width, hidden, bias=False) for _ in range(2))
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(x)
+        return x + self.down(F.silu(self.gate(y)) * self.up(y))
+
+
+def gated(kind: str, bf16: bool, width: int, hidden: int, batch: int, density: float) -> Made:
+    """One of these."""
+    model = _made(Gate(width, hidden), kind, density)
+    if kind == "tiled":
+        from rewire.torch import Gated, Residual, Tiled
+
+        product = Gated(nn.Sequential(model.gate, nn.SiLU()), model.up)
+        model = Tiled(Residual(model.norm, product, model.down))
+    return _with_gradients(model, torch.randn(batch, width), bf16)
+
+
 # --- single layers --------------------------------------------------------------------------
 
 
@@ -220,7 +245,7 @@ def sparselab(threads: int, n_in: int, n_out: int, batch: int, density: float) -
     return {"SparseLab": step, "facts": {"SparseLab": parameters}}
 
 
-MODELS = {"layer": layer, "mlp": mlp, "transformer": transformer, "pointwise": pointwise}
+MODELS = {"layer": layer, "mlp": mlp, "gated": gated, "transformer": transformer, "pointwise": pointwise}
 
 
 def _steps(of: str, threads: int, kinds: dict[str, dict[str, Any]], sizes: dict[str, Any]) -> Step:

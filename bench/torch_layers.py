@@ -1,8 +1,8 @@
 """Steps of PyTorch models: `rewire.torch` beside dense float32 and bf16 autocast, torch CSR, SparseLab.
 
-Single layers (forward and both gradients), an MLP with SGD, character transformers with AdamW, convolutions
-of 1 x 1. `plain`: sparse layers one by one; `tiled`: handed on in tiles. Ratios are the dense side's time
-over that of the row, taken within a round.
+Single layers and a gated half of a block (forward and all gradients), an MLP with SGD, character
+transformers with AdamW, convolutions of 1 x 1. `plain`: sparse layers one by one; `tiled`: handed on in
+tiles. Ratios are the dense side's time over that of the row, taken within a round.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from _report import Report, options
 
 LAYERS = [(1024, 1024, 256, 0.1), (512, 2048, 1024, 0.1), (512, 2048, 1024, 0.05), (4096, 4096, 64, 0.05)]
 MLP = {"widths": [784, 1000, 1000, 1000, 10], "batch": 128}
+GATED = {"width": 512, "hidden": 1408, "batch": 1024, "density": 0.1}
 TRANSFORMERS = [(256, 2, 8, 128), (512, 4, 8, 128)]  # width, blocks, texts, characters
 POINTWISE = [(64, 256, 16, 32), (256, 256, 16, 16), (512, 512, 32, 8), (192, 64, 16, 28), (512, 128, 128, 1)]
 ASKED = {"mlp 0.045": ("tiled", 8.0), "transformer 512x4 0.1": ("tiled", 4.2)}
@@ -31,6 +32,9 @@ def cells(tiny: bool) -> dict[str, tuple[str, dict[str, Any], tuple[str, ...]]]:
     for density in (0.5,) if tiny else (0.1, 0.045):
         sizes = {"widths": [16, 24, 3], "batch": 4} if tiny else MLP
         found[f"mlp {density:g}"] = "mlp", {**sizes, "density": density}, ("plain", "tiled")
+    sizes = {"width": 16, "hidden": 24, "batch": 4, "density": 0.5} if tiny else GATED
+    name = f"gated {sizes['width']}x{sizes['hidden']} {sizes['density']:g}"
+    found[name] = "gated", sizes, ("plain", "tiled")
     for width, depth, batch, length in [(16, 1, 2, 8)] if tiny else TRANSFORMERS:
         sizes = {"width": width, "depth": depth, "batch": batch, "length": length, "density": 0.1}
         found[f"transformer {width}x{depth} 0.1"] = "transformer", sizes, ("plain", "tiled")

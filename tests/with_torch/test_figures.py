@@ -83,7 +83,7 @@ def test_script(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     assert done.returncode == 0, done.stderr
     saved = json.loads((tmp_path / "torch_layers.json").read_text())
-    assert len(saved["cells"]) == 4
+    assert len(saved["cells"]) == 5
     for cell in saved["cells"].values():
         assert {*cell["refused"]} <= PEERS, cell["refused"]
         assert all(ratio["median"] is not None for ratio in cell["float32"].values())
