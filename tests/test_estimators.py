@@ -342,6 +342,17 @@ def test_pickles_of_another_version_are_read_with_a_warning(kind, monkeypatch):
     assert unknown.get_params() == model.get_params()
 
 
+@pytest.mark.parametrize("make", [lambda net: net, lambda net: rw.Trainer(net, loss="mse")])
+def test_an_error_in_reading_a_pickle_says_which_version_wrote_it(make):
+    thing = make(rw.Sequential([rw.Sparse(3, 2)]))
+    state = thing.__getstate__()
+    for by, notes in ((rw.__version__, []), ("9.9", ["it was pickled by rewire 9.9 and is read by rewire"])):
+        with pytest.raises((KeyError, TypeError, ValueError)) as caught:
+            type(thing).__new__(type(thing)).__setstate__(state | {"config": {}, "rewire": by})
+        found = getattr(caught.value, "__notes__", [])
+        assert [note[: len(words)] for note, words in zip(found, notes, strict=True)] == notes
+
+
 @pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
 def test_bfloat16_is_kept_in_everything_that_goes_on(digits, kind):
     """Networks that are pickled, gone on with or learnt in a stream stay what they are."""

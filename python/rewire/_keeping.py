@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rewire import _carried, _checks, _saving
 from rewire._container import Array, whole
 from rewire._own_loop import OwnLoop
-from rewire._pickling import copied, given_away, taken_later
+from rewire._pickling import WRITTEN, copied, given_away, of_version, taken_later
 from rewire._saving import Contents
 from rewire._training import TrainerLike
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
@@ -284,7 +284,8 @@ class Keeping(OwnLoop):
 
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
-            return self._state(self.network.pickled_arrays(_carried.saved_fields(cast(TrainerLike, self))))
+            fields = _carried.saved_fields(cast(TrainerLike, self))
+            return self._state(self.network.pickled_arrays(fields)) | WRITTEN
 
     def _state(self, network_arrays: Mapping[str, Any]) -> dict[str, Any]:
         self._refuse_kept("pickle")
@@ -298,8 +299,9 @@ class Keeping(OwnLoop):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parts = _by_owner(state["arrays"], [])
-        self._become(self._kind()._build(state["config"], parts, state["callbacks"], copy=False))
+        with of_version(state):
+            parts = _by_owner(state["arrays"], [])
+            self._become(self._kind()._build(state["config"], parts, state["callbacks"], copy=False))
 
     def _become(self, made: Any) -> None:
         """Take over everything of a trainer that nobody else has."""

@@ -14,6 +14,7 @@ Pickles without buffers of their own (`pickle.dumps`) hold what they return, of 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -23,10 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._checks import noted
 from rewire._container import Array, Parts, blocks
 from rewire._streaming import put, store_parts
+from rewire._version import __version__
 
-__all__ = ["ReceivedStore", "StreamedStore", "copied", "given_away", "taken_later"]
+__all__ = ["WRITTEN", "ReceivedStore", "StreamedStore", "copied", "given_away", "of_version", "taken_later"]
+
+WRITTEN = {"rewire": __version__}  # beside the state of what is pickled
 
 _CHUNK = 1 << 15  # bytes: pickle hands over a thousand at a time. Whole slots of any width
 _CHANGED = "the store has changed while it was pickled or copied"
@@ -205,6 +210,18 @@ def taken_later(state: Any) -> dict[int, Any]:
     """A memo by which `copy.deepcopy` leaves stores as they are in a state: who takes them copies them."""
     parts = state.get("arrays", {}).values() if isinstance(state, Mapping) else ()
     return {id(part): part for part in parts if isinstance(part, Parts | StreamedStore)}
+
+
+@contextlib.contextmanager
+def of_version(state: Mapping[str, Any]) -> Iterator[None]:
+    """Let an error in reading a state say which other version of this package has pickled it.
+
+    A state is what a file holds and checked as that is: where nothing is said, nothing is wrong.
+    """
+    by = state.get("rewire", __version__)
+    words = f"it was pickled by rewire {by} and is read by rewire {__version__}: files are for both"
+    with contextlib.nullcontext() if by == __version__ else noted(words):
+        yield
 
 
 def copied(thing: Any) -> Any:

@@ -19,7 +19,7 @@ from rewire._computing import Computing
 from rewire._container import Array
 from rewire._foreign import ForeignAttributes, hinted
 from rewire._gate import Gate
-from rewire._pickling import copied, given_away
+from rewire._pickling import WRITTEN, copied, given_away, of_version
 from rewire._precision import DTYPES
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
@@ -385,14 +385,15 @@ class Sequential(ForeignAttributes, Computing):
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):
             self.check_savable()
-            return {"config": self.config(None), "arrays": self.pickled_arrays(None)}
+            return {"config": self.config(None), "arrays": self.pickled_arrays(None), **WRITTEN}
 
     def pickled_arrays(self, fields: Collection[str] | None) -> dict[str, Any]:
         """:meth:`arrays` for a pickle, of which no copies are made of stores."""
         return self.tree.pickled(fields, self.gate) | self._standardizer_arrays()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
+        with of_version(state):
+            self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
 
     def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
         """Write structure, weights, biases and standardisers to a safetensors file; no optimizer state.
