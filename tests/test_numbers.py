@@ -151,6 +151,18 @@ def test_a_constant_target_of_any_size_is_predicted(value):
     assert reg.target_mean_ == value
 
 
+def test_what_varies_by_the_least_number_is_no_constant():
+    """Its deviation, half of that number, is none of float64."""
+    least = np.arange(60) % 2 * math.ulp(0.0)
+    reg = SparseMLPRegressor(**FAST | {"max_iter": 60}).fit(X, least)
+    assert np.unique(reg.predict(X)).max() < 3 * math.ulp(0.0)
+    assert reg.target_scale_ == math.ulp(0.0)
+    for make in (np.asarray, sp.csr_array):
+        column = make(least[:, None])
+        clf = SparseMLPClassifier(**FAST | {"max_iter": 60}).fit(column, least > 0)
+        assert clf.score(column, least > 0) == 1.0
+
+
 # --- powers of two change nothing -------------------------------------------------------
 
 

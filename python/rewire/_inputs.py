@@ -26,6 +26,7 @@ from rewire._moments import (
     Extremes,
     Moments,
     balanced,
+    deviations,
     levels,
     quiet,
     shifted,
@@ -123,7 +124,7 @@ class Source:
             # What never varies keeps rounding noise as its deviation; dividing by that makes it huge.
             deviation, varies = _core.deviations(mean, m2, total, rows * EPS)
             if exponent is not None:
-                mean, deviation = shifted(mean, exponent), shifted(deviation, exponent)
+                mean, deviation = shifted(mean, exponent), deviations(deviation, exponent)
                 varies = bool(deviation.all())
             if not varies:  # a mean keeps the rounding of its sum, which nothing divides: it may be huge
                 still = np.flatnonzero(deviation == 0)

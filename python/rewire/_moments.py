@@ -19,8 +19,8 @@ from rewire import _core
 from rewire._core import SAFE
 
 __all__ = [
-    "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "level_of", "levels", "near_one", "quiet",
-    "shifted", "within",
+    "LEAST", "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "deviations", "level_of",
+    "levels", "near_one", "quiet", "shifted", "within",
 ]  # fmt: skip
 
 _FEW = 16  # numbers that Python looks at sooner than NumPy
@@ -28,6 +28,7 @@ NEAR, FAR = 2.0**-SAFE, 2.0**SAFE
 LOWEST, HIGHEST = 2.0**-700, 2.0**800  # weighted sums of squares in between had no number beyond 2^450
 MOST = float(np.finfo(np.float64).max)
 EPS = float(np.finfo(np.float64).eps)
+LEAST = math.ulp(0.0)  # the least number above 0
 
 
 def quiet() -> np.errstate:
@@ -63,6 +64,12 @@ def level_of(largest: float) -> int:
 def shifted(x: Any, by: Any) -> Any:
     """x * 2**by, exact as long as it is a number; x itself where there is nothing to do."""
     return np.ldexp(x, by) if (by.any() if isinstance(by, np.ndarray) else by) else x
+
+
+def deviations(near: NDArray[np.float64], by: Any) -> NDArray[np.float64]:
+    """Deviations near 1 in the units that they are of: what varies by half the least number varies."""
+    found: NDArray[np.float64] = shifted(near, by)
+    return np.where(near > 0, np.maximum(found, LEAST), found)
 
 
 def balanced(weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, int]:
@@ -104,7 +111,7 @@ class SampleWeights:
             near, level = balanced(found)
             assert near is not None
             amount = float(np.ldexp(near.sum(), level - self._unit))
-            return Weighed(near, np.ldexp(found, -self._unit), max(amount, 5e-324) if near.any() else 0.0)
+            return Weighed(near, np.ldexp(found, -self._unit), max(amount, LEAST) if near.any() else 0.0)
 
 
 class Extremes(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._inputs import Source
-from rewire._moments import Moments, balanced, level_of, levels, near_one, shifted
+from rewire._moments import LEAST, Moments, balanced, deviations, level_of, levels, near_one, shifted
 
 __all__ = ["OutputUnits", "elsewhere", "moments_of", "moments_with", "near_enough"]
 
@@ -112,7 +112,9 @@ def _moments_of_few(values: list[float]) -> Moments:
     if not deviation > NOISE * abs(mean):
         mean, deviation = values[0] + 0.0, 0.0
     if level:
+        varies = deviation > 0
         mean, deviation = math.ldexp(mean, level), math.ldexp(deviation, level)
+        deviation = max(deviation, LEAST) if varies else 0.0
     return Moments(float(len(values)), np.array([mean]), np.array([deviation]), len(values))
 
 
@@ -139,7 +141,7 @@ def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Mo
     total = float(len(y) if weight is None else weight.sum())
     count = min(float(np.ldexp(total, level)), float(np.finfo(np.float64).max))
     if by is not None:
-        mean, deviation = shifted(mean, by), shifted(deviation, by)
+        mean, deviation = shifted(mean, by), deviations(deviation, by)
     return Moments(count, mean, deviation, len(y))
 
 
