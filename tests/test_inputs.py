@@ -111,6 +111,26 @@ def test_broken_csr_is_refused():
     csr.indices[3] = 99
     with pytest.raises(ValueError, match=r"X must have columns in \[0, 17\), got 99"):
         deep().predict(csr)
+    csr.indices[3] = -1
+    with pytest.raises(ValueError, match=r"X must have columns in \[0, 17\), got -1"):
+        deep().predict(csr)
+
+
+@pytest.mark.parametrize(
+    "indptr, words",
+    [
+        ([0, 1, 0, 2, 3], "an indptr that does not ascend from 0"),
+        ([1, 1, 1, 2, 3], "an indptr that does not ascend from 0"),
+        ([0, 1, 2, 3], "an indptr that does not ascend from 0"),
+        ([0, 1, 2, 3, 2**31 - 1], "fewer values than indptr tells"),
+    ],
+)
+def test_rows_of_csr_that_lie_nowhere_are_refused(indptr, words):
+    """Before SciPy looks for what stands twice in a row: it would read and write beyond the arrays."""
+    csr = sparse.csr_array(np.eye(4, 17))
+    csr.indptr = np.array(indptr, np.int32)
+    with pytest.raises(ValueError, match=f"^X must be a valid CSR matrix, got {words}$"):
+        deep().predict(csr)
 
 
 def test_csr_with_room_for_more():

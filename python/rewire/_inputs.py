@@ -261,21 +261,13 @@ class DenseSource(Source):
 
 
 class CsrSource(Source):
-    """Rows of a SciPy CSR matrix or array, as (indptr, columns, values)."""
+    """Rows of a SciPy CSR matrix or array that is valid, as (indptr, columns, values)."""
 
     def __init__(self, shape: tuple[int, int], indptr: Any, columns: Any, values: Any, name: str) -> None:
         self.n_samples, self.n_features, self.name = *shape, name
         self.indptr = np.ascontiguousarray(indptr, dtype=np.int64)
-        columns = np.asarray(columns)
-        if len(self.indptr) != self.n_samples + 1 or self.indptr[0] != 0 or np.any(np.diff(self.indptr) < 0):
-            raise ValueError(f"{name} must be a valid CSR matrix, got an indptr that does not ascend from 0")
         stored = int(self.indptr[-1])
-        if stored > len(columns) or stored > len(values):
-            raise ValueError(f"{name} must be a valid CSR matrix, got fewer values than indptr tells")
-        columns, values = columns[:stored], np.asarray(values)[:stored]  # SciPy may have room for more
-        if stored and (columns.min() < 0 or columns.max() >= self.n_features):
-            bad = int(columns.min() if columns.min() < 0 else columns.max())
-            raise ValueError(f"{name} must have columns in [0, {self.n_features}), got {bad}")
+        columns, values = np.asarray(columns)[:stored], np.asarray(values)[:stored]  # SciPy may have more
         self.columns = np.ascontiguousarray(columns, dtype=np.int32)
         self.longest = int(np.diff(self.indptr).max(initial=0))  # stored values of a row, at most
         single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
@@ -383,12 +375,26 @@ def _is_scipy_sparse(x: Any) -> bool:
     return hasattr(x, "tocsr") and hasattr(x, "shape")
 
 
+def _check_csr(shape: tuple[int, int], indptr: Any, columns: Any, values: Any, name: str) -> None:
+    """ValueError unless these are a matrix: SciPy reads and writes where they say, in memory or not."""
+    must = f"{name} must be a valid CSR matrix"
+    if len(indptr) != shape[0] + 1 or indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):
+        raise ValueError(f"{must}, got an indptr that does not ascend from 0")
+    stored = int(indptr[-1])
+    if stored > len(columns) or stored > len(values):
+        raise ValueError(f"{must}, got fewer values than indptr tells")
+    least, most = (bound(columns[:stored], initial=0) for bound in (np.min, np.max))
+    if least < 0 or most >= max(1, shape[1]):
+        raise ValueError(f"{name} must have columns in [0, {shape[1]}), got {least if least < 0 else most}")
+
+
 def _from_scipy(x: Any, name: str) -> CsrSource:
     if len(x.shape) != 2:
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {x.shape}")
     x = x.tocsr()
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    _check_csr(x.shape, x.indptr, x.indices, x.data, name)
     if not x.has_canonical_format:  # a column twice in a row means their sum; moments count stored values
         x = x.copy()
         x.sum_duplicates()
