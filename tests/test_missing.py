@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import rewire as rw
+from rewire.connectivity import Correlated
 from small import X, Y
 
 pytest.importorskip("sklearn")
@@ -59,6 +61,7 @@ CALLS = {
     "network": (lambda a: trainer().network.predict(a), "X", X),
     "compiled": (lambda a: trainer().network.compile()(a), "X", X),
     "product": (lambda a: store() @ a.T, "x", X),
+    "correlated": (Correlated, "X", X),
     "forward": (lambda a: store().forward(a), "X", X),
     "dense": (rw.WeightStore.from_dense, "array", X),
     "layer": (rw.Sparse.from_dense, "weights", X),
@@ -69,14 +72,33 @@ CALLS = {
 }
 
 
+def place(call, a):
+    """Where a value is hidden, in the words of an error."""
+    if call == "product":  # it gets the array turned
+        return f"row {COLUMN}, column {ROW}"
+    return f"row {ROW}, column {COLUMN}" if a.ndim == 2 else f"row {ROW}"
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_what_lies_under_a_mask_is_not_used(call):
     function, name, a = CALLS[call]
     function(np.ma.array(a))  # where nothing is hidden it is an array like others
-    places = ("row 3, column 2",) if call == "product" else (f"row {ROW}, column {COLUMN}", f"row {ROW}")
-    with pytest.raises(TypeError, match=f"^{name} must have no masked values, got one in ") as caught:
+    with pytest.raises(TypeError) as caught:
         function(masked(a))
-    assert any(f"got one in {place}: fill them" in str(caught.value) for place in places)
+    assert str(caught.value).startswith(
+        f"{name} must have no masked values, got one in {place(call, a)}: fill them"
+    )
+
+
+@pytest.mark.parametrize("call", CALLS.keys() - {"product", "batches", "rows", "links"})
+def test_nor_what_lies_under_the_masks_of_rows_in_a_list(call):
+    function, name, a = CALLS[call]
+    function([np.ma.array(row) for row in a])
+    with pytest.raises(TypeError) as caught:
+        function(list(masked(a)))  # of a vector: one is `np.ma.masked`
+    assert str(caught.value).startswith(
+        f"{name} must have no masked values, got one in {place(call, a)}: fill them"
+    )
 
 
 @pytest.mark.parametrize("missing", [object(), "?", {}])
@@ -122,3 +144,35 @@ def test_labels_of_nullable_columns_are_scored(kind):
     y = pandas.DataFrame(labels).astype("boolean" if kind == "bool" else "Int64")
     model = SparseMLPClassifier(**FAST).fit(X, y)
     assert model.score(X, y) == model.score(X, labels.astype(int))
+
+
+# What is no number, as X and as targets: the kind of error, and what it says beside argument and place.
+STRANGE = {
+    "text": ("?", ValueError, "could not convert string to float: '?'"),
+    "bytes": (b"?", ValueError, "could not convert string to float: b'?'"),
+    "object": (object(), TypeError, r"float\(\) argument must be"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_estimators_name_the_place_of_what_is_no_number(case):
+    """scikit-learn's own words name neither argument nor place."""
+    value, kind, words = STRANGE[case]
+    x, y = X.astype(object), ONES.astype(object)
+    x[ROW, COLUMN] = y[ROW] = value
+    model, must = regressor(), "must hold real numbers, got dtype object"
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(kind, match=f"^X {must}: {words}.* in row {ROW}, column {COLUMN}$"):
+            call(x, ONES)
+        with pytest.raises(kind, match=f"^y {must}: {words}.* in row {ROW}"):
+            call(X, y)
+    with pytest.raises(kind, match=f"^X {must}: {words}.* in row {ROW}, column {COLUMN}$"):
+        model.predict(x)
+
+
+def test_sparse_targets_that_are_no_indicators_are_refused():
+    column = sp.csr_array(np.arange(len(X))[:, None] % 3)
+    with pytest.raises(TypeError, match="^y must be a dense array, got a sparse one: y.toarray"):
+        SparseMLPRegressor(**FAST).fit(X, column)
+    with pytest.raises(TypeError, match="^y must be an array of classes, or sparse 0-1 indicators"):
+        SparseMLPClassifier(**FAST).fit(X, column)

@@ -15,6 +15,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -49,11 +50,11 @@ def describe(value: Any) -> str:
 def detached(value: Any, name: str = "the array") -> Any:
     """``value`` itself, or a PyTorch tensor without its gradient, which NumPy would refuse to read.
 
-    TypeError for a masked array that hides values: NumPy would read what lies under the mask.
+    TypeError for a masked array that hides values, or a list of such rows: NumPy would read what lies under
+    the mask.
     """
     ma = sys.modules.get("numpy.ma")  # importing it takes longer than a small fit
-    if ma is not None and isinstance(value, ma.MaskedArray) and ma.is_masked(value):
-        at = np.unravel_index(int(np.argmax(ma.getmaskarray(value))), value.shape)
+    if ma is not None and (at := _masked(value, ma)) is not None:
         raise TypeError(
             f"{name} must have no masked values, got one {position(at)}: "
             "fill them (numpy.ma.filled), impute them, or leave their rows out"
@@ -61,6 +62,19 @@ def detached(value: Any, name: str = "the array") -> Any:
     if getattr(value, "requires_grad", False) is True and hasattr(value, "detach"):
         return value.detach()
     return value
+
+
+def _masked(value: Any, ma: ModuleType) -> tuple[int, ...] | None:
+    """Where the first value is that a mask hides, in an array or in a list of arrays; None if nowhere."""
+    if isinstance(value, ma.MaskedArray):
+        if not ma.is_masked(value):
+            return None
+        return tuple(map(int, np.unravel_index(int(np.argmax(ma.getmaskarray(value))), value.shape)))
+    if isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            if isinstance(item, ma.MaskedArray) and (at := _masked(item, ma)) is not None:
+                return i, *at
+    return None
 
 
 def position(index: Iterable[Any]) -> str:

@@ -242,7 +242,7 @@ _PLAIN = frozenset(np.dtype(name) for name in PACKED)
 def _as_array(X: Any) -> Any:
     """An array of a list of numbers, made once; all else is refused as it came."""
     try:
-        a = np.asarray(X)
+        a = np.asarray(detached(X, "X"))
     except (TypeError, ValueError):
         return X
     return a if a.dtype.kind in "fiub" else X

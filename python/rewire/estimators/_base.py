@@ -619,7 +619,11 @@ class BaseSparseMLP(Fitted):
             return X, y
         # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
         _checks.refuse_iterables("y", y, "(samples,)")
-        with _parameters.named_integers(X=X, y=y):
+        numbers = {"X": X}
+        if is_regressor(self):
+            _checks.refuse_sparse("y", y, "y.toarray() is dense")
+            numbers["y"] = y
+        with _parameters.named_numbers(**numbers):
             return validate_data(
                 self,
                 _parameters.features(X),

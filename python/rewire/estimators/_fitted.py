@@ -40,7 +40,7 @@ class Fitted(Arguments):
 
     def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
         X = _parameters.features(X)
-        with quiet(), _parameters.named_integers(X=X):
+        with quiet(), _parameters.named_numbers(X=X):
             X = validate_data(
                 self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=not is_large(X)
             )

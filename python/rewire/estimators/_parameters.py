@@ -6,19 +6,21 @@ import contextlib
 import copy
 import functools
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.utils import check_random_state
 
 from rewire import _checks, threads
 from rewire._inputs import is_lazy, numbers_of, say_whole
 from rewire._moments import balanced
 from rewire._precision import DTYPES
+from rewire._targets import refuse_where
 from rewire.activations import activation
 from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
@@ -30,7 +32,7 @@ from rewire.streams.parts import Parts
 
 __all__ = [
     "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
-    "n_jobs", "named_integers", "passes", "plain_values", "sample_weight", "score_weight", "seed",
+    "n_jobs", "named_numbers", "passes", "plain_values", "sample_weight", "score_weight", "seed",
     "values_of",
 ]  # fmt: skip
 
@@ -54,14 +56,37 @@ def features(X: Any) -> Any:
 
 
 @contextlib.contextmanager
-def named_integers(**values: Any) -> Iterator[None]:
-    """Let an integer of Python's that no float can hold be named: argument, row and column."""
+def named_numbers(**values: Any) -> Iterator[None]:
+    """Let what is no number, or an integer of Python's that no float can hold, be named: argument and place.
+
+    scikit-learn says what came but not of which argument. The kind of error stays the same.
+    """
     try:
         yield
-    except OverflowError:
+    except (OverflowError, TypeError, ValueError) as error:
+        if any(re.search(rf"\b{name}\b", str(error)) for name in values):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
         for name, value in values.items():
-            numbers_of(np.asarray(value, object), name)
+            objects = _objects(value)
+            if objects is not None:
+                try:
+                    numbers = numbers_of(objects, name)
+                except (TypeError, ValueError) as named:
+                    raise kind(str(named)) from None
+                refuse_where(~np.isfinite(numbers), numbers, name, "be finite")
         raise
+
+
+def _objects(value: Any) -> NDArray[Any] | None:
+    """An array of text or of objects; None for all else, and for a ragged list, of which NumPy makes none."""
+    if issparse(value):
+        return None
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        return None
+    return found.astype(object) if found.dtype.kind in "OSUT" else None
 
 
 def passes(model: Any, X: Any, y: Any) -> bool:

@@ -35,7 +35,7 @@ TOGETHER = 1000  # rows that are looked at
 
 def samples(model: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
     """Checked samples, an array or CSR, at least so many; with ``reset`` those that say what features are."""
-    with _parameters.named_integers(X=X):
+    with _parameters.named_numbers(X=X):
         return validate_data(
             model,
             _parameters.features(X),

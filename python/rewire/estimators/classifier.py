@@ -371,6 +371,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
                 f"y must hold classes, shape (n_samples,), or 0-1 indicators of labels, got {describe(y)}"
             )
         multilabel = kind == "multilabel-indicator"
+        if issparse(y) and not multilabel:
+            raise TypeError(
+                f"y must be an array of classes, or sparse 0-1 indicators of labels, got {describe(y)}"
+            )
         if not first:
             return self._encode_more(y, multilabel, classes), {}
         if multilabel:

@@ -143,7 +143,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         """
         found, y = self.predict(X), detached(y, "y")
         _refuse_dates(y)
-        with _parameters.named_integers(y=y):
+        with _parameters.named_numbers(y=y):
             try:
                 truth = np.asarray(y, np.float64)
             except (TypeError, ValueError):
@@ -169,7 +169,8 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         flat = y.ndim == 1
         _refuse_dates(y)
         given = y.reshape(len(y), -1)
-        y = given.astype(np.float64)
+        with _parameters.named_numbers(y=y):
+            y = given.astype(np.float64)
         top = np.abs(y).max(axis=0)
         if not all(map(math.isfinite, top.tolist())):  # a long double, say
             row, column = divmod(int(np.argmin(np.isfinite(y))), y.shape[1])
