@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import itertools
 import json
 import os
@@ -1103,6 +1104,15 @@ def test_names_of_files_do_not_steer_the_terminal(run, tmp_path):
     code, out, _ = run(*TRAIN, "--save", path, "--json", tmp_path / "c\x1b[2J.json")
     assert code == 0 and path.exists() and "\x1b" not in out
     assert r"a\x1b[2J\nb.st" in out and r"c\x1b[2J.json" in out
+
+
+def test_letters_that_a_terminal_has_not_are_printed_as_codes(model, tmp_path, monkeypatch):
+    path = tmp_path / "ä\u65e5.st"
+    shutil.copy(model, path)
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["inspect", str(path)]) == 0
+    assert rb"\xe4\u65e5.st" in terminal.buffer.getvalue()
 
 
 def test_closed_streams_are_no_drama(model, tmp_path):

@@ -693,10 +693,19 @@ def test_failed_save_leaves_the_old_file_and_no_rubbish(saved, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         t.network.save(path)
+    assert caught.value.filename == str(path)  # which of several is not to be guessed
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["t"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", b"a\0b", "\ud800"])
+def test_names_that_no_file_can_have_are_refused_by_argument(saved, name):
+    t, _ = saved
+    for call in (t.save, t.network.save, rw.load, rw.Trainer.resume, rw.Checkpoint):
+        with pytest.raises(ValueError, match="^path must be a name that a file can have, got "):
+            call(name)
 
 
 def test_orphans_go_and_saves_under_way_stay(saved, tmp_path):

@@ -311,9 +311,15 @@ def dtype_name(name: str, value: Any, options: Iterable[str]) -> str:
 def path(name: str, value: Any) -> str:
     """Where a file is: a string or a path."""
     try:
-        return os.fsdecode(value)
+        found = os.fsdecode(value)
+        possible = b"\0" not in os.fsencode(found)
     except TypeError:
         raise TypeError(f"{name} must be a string or a path, got {describe(value)}") from None
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ValueError(f"{name} must be a name that a file can have, got {describe(value)}")
+    return found
 
 
 def one_of_types(name: str, value: Any, types: type | tuple[type, ...], expected: str) -> Any:

@@ -242,9 +242,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[str]:
     _remove_orphans(target)
     temporary, lock = _create(target)
     try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        with _named(path):
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
         mode = _mode(target)
         if mode is not None and fcntl is not None:  # elsewhere `lock` is not the file's
             os.fchmod(lock, mode)  # only now, for it may forbid to write
@@ -279,7 +280,7 @@ def write_text(path: str | os.PathLike[str], *, newline: str | None = None) -> I
             yield file
         return
     number = _descriptor(path)
-    try:
+    with _named(path):
         if number is None:
             descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
         else:
@@ -287,6 +288,13 @@ def write_text(path: str | os.PathLike[str], *, newline: str | None = None) -> I
             descriptor = os.dup(number)
         with os.fdopen(descriptor, "w", newline=newline, encoding="utf-8") as file:
             yield file
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an error of the system that names no file, as of a full disk, name this one."""
+    try:
+        yield
     except OSError as error:
         if error.filename is None:
             error.filename = os.fspath(path)

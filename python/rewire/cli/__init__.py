@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files, labels and notes may hold any letter
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     try:
         arguments = parser.parse_args(argv)
