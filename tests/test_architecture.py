@@ -95,7 +95,7 @@ HOUSE_FILES = {
 }  # fmt: skip
 STAYING = {
     ("analysis/powerlaw.py", "_zeta"): "the zeta function, which has no other name",
-    ("_fileio.py", "walk_tb"): "a function of Python's traceback module",
+    ("_signals.py", "walk_tb"): "a function of Python's traceback module",
 }
 
 OPTIONAL = set(

@@ -4,13 +4,20 @@ A process of its own sends itself SIGINT at random times and measures until the 
 processor time, which is what it still does, however busy the machine is.
 """
 
+import contextlib
+import copy
+import inspect
 import json
+import os
+import pickle
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import rewire as rw
 from rewire import _signals
 from small import HANG_SECONDS
 
@@ -182,3 +189,70 @@ def test_a_call_cut_as_a_step_began_leaves_no_step_open(monkeypatch):
         signal.raise_signal(signal.SIGINT)
         passed.append("to the end")
     assert passed == ["to the end"]
+
+
+# --- exceptions of handlers that are the user's own -------------------------------------
+
+X = np.random.default_rng(0).normal(size=(24, 5))
+Y = np.arange(24) % 3
+
+
+class TimeIsUp(Exception):
+    """What a limit of somebody's raises in a handler of SIGALRM."""
+
+
+def learner():
+    layers = [rw.Sparse(5, 8, epsilon=3), rw.Sparse(8, 3, density=0.8, activation="softmax")]
+    network = rw.Sequential(layers, seed=0)
+    return rw.Trainer(network, loss="cross_entropy", rewiring="set", optimizer=rw.Adam(0.01), threads=1)
+
+
+CUT = {
+    "fit": lambda t, _: t.fit(X, Y, epochs=2, batch_size=12, verbose=0),
+    "predict": lambda t, _: t.network.predict(X),
+    "evaluate": lambda t, _: t.evaluate(X, Y),
+    "copy": lambda t, _: copy.deepcopy(t),
+    "pickle": lambda t, _: pickle.dumps(t),
+    "save": lambda t, folder: t.save(folder / "t.st"),
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_an_exception_of_a_handler_passes_wherever_it_comes_and_locks_nothing(cut, tmp_path):
+    def cut_at(number):
+        """How often a function of ours begins or ends; SIGALRM comes with one of these."""
+        count, ours = 0, rw.__path__[0]
+
+        def watch(frame, event, _):
+            nonlocal count
+            # A generator that nobody goes on with is closed by a call that can raise nothing.
+            generator = frame.f_code.co_flags & inspect.CO_GENERATOR
+            if event in ("call", "return") and frame.f_code.co_filename.startswith(ours) and not generator:
+                count += 1
+                if count == number:
+                    signal.raise_signal(signal.SIGALRM)
+
+        sys.setprofile(watch)
+        try:
+            CUT[cut](t, tmp_path)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    def handler(*_):
+        raise TimeIsUp
+
+    t = learner()
+    t.fit(X, Y, verbose=0)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        calls = cut_at(0)
+        for number in range(1, calls + 1, max(1, calls // 60)):
+            with contextlib.suppress(TimeIsUp):
+                cut_at(number)
+            t.fit(X, Y, verbose=0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    t.save(tmp_path / "t.st")
+    assert os.listdir(tmp_path) == ["t.st"]
+    rw.Trainer.resume(tmp_path / "t.st").fit(X, Y, verbose=0)

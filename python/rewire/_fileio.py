@@ -12,21 +12,18 @@ read, for a pipe would be waited for.
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
 import math
 import os
 import re
-import signal
 import stat
 import sys
-import traceback
 from collections.abc import Iterator
-from types import CodeType
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from rewire._checks import printable
+from rewire._signals import of_handler
 
 try:
     import fcntl
@@ -69,19 +66,10 @@ def foreign(error: BaseException) -> bool:
     fault of the file. Frames outside of rewire alone do not tell: rules and callbacks of the user's refuse
     what a file holds as well.
     """
-    frames = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if frames & {code for number in signal.valid_signals() for code in _codes(signal.getsignal(number))}:
+    if of_handler(error):
         return True
     top = type(error).__module__.partition(".")[0]
     return not (top in sys.stdlib_module_names or top in ("numpy", "rewire"))
-
-
-def _codes(handler: Any) -> list[CodeType]:
-    """What runs when a function, a method, an object with ``__call__`` or a partial of these is called."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    calls = (handler, type(handler).__call__) if callable(handler) else ()
-    return [f.__code__ for f in calls if isinstance(getattr(f, "__code__", None), CodeType)]
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

@@ -22,8 +22,10 @@ class Gate:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._readers: list[tuple[str, int]] = []  # what, and the thread that does it
-        self._writer: tuple[str, int] | None = None
+        # An exception of somebody's signal handler may come between a use and its end. Nobody has that use any
+        # more, so that it is over: references to those that are under way are weak.
+        self._readers: list[weakref.ref[_Use]] = []
+        self._writer: weakref.ref[_Use] | None = None
         _gates.add(self)
 
     def reading(self, what: str) -> _Reading:
@@ -42,45 +44,63 @@ class Gate:
         """Let only the calling thread stay inside: in a forked child no other is left."""
         me = threading.get_ident()
         self._lock = threading.Lock()  # a thread that is gone may have held it
-        self._readers = [reader for reader in self._readers if reader[1] == me]
-        if self._writer is not None and self._writer[1] != me:
+        self._readers = [use for use in self._readers if (reader := use()) and reader.thread == me]
+        writer = self._writing()
+        if writer is not None and writer.thread != me:
             self._writer = None
 
+    def _writing(self) -> _Use | None:
+        """Who writes."""
+        return None if self._writer is None else self._writer()
 
-class _Reading:
-    """Inside, a gate has one reader more."""
+    def _reading(self) -> _Use | None:
+        """Somebody who reads."""
+        self._readers = [use for use in self._readers if use() is not None]
+        return self._readers[0]() if self._readers else None
+
+
+class _Use:
+    """What somebody does with a network, and in which thread."""
 
     def __init__(self, gate: Gate, what: str) -> None:
-        self._gate, self._what = gate, what
+        self._gate, self.what = gate, what
+        self.thread = threading.get_ident()
+
+    def _refuse_beside(self, other: _Use | None) -> None:
+        if other is not None:
+            raise RuntimeError(f"{self.what} cannot run while {other.what} runs on this network")
+
+
+class _Reading(_Use):
+    """Inside, a gate has one reader more."""
 
     def __enter__(self) -> None:
         gate = self._gate
-        self._reader = reader = self._what, threading.get_ident()
         with gate._lock:
-            if gate._writer is not None and gate._writer[1] != reader[1]:
-                raise RuntimeError(f"{self._what} cannot run while {gate._writer[0]} runs on this network")
-            gate._readers.append(reader)
+            writer = gate._writing()
+            self._refuse_beside(None if writer is None or writer.thread == self.thread else writer)
+            gate._readers.append(weakref.ref(self))
 
     def __exit__(self, *_: object) -> None:
         with self._gate._lock:
-            self._gate._readers.remove(self._reader)
+            self._gate._readers.remove(weakref.ref(self))
 
 
-class _Writing:
+class _Writing(_Use):
     """Inside, a gate has a writer."""
 
     def __init__(self, gate: Gate, what: str, inside: bool = False) -> None:
-        self._gate, self._what, self._inside = gate, what, inside
-        self._before: tuple[str, int] | None = None
+        super().__init__(gate, what)
+        self._inside = inside
+        self._before: weakref.ref[_Use] | None = None
 
     def __enter__(self) -> None:
-        gate, me = self._gate, threading.get_ident()
+        gate = self._gate
         with gate._lock:
-            mine = self._inside and gate._writer is not None and gate._writer[1] == me
-            busy = None if mine else gate._writer or next(iter(gate._readers), None)
-            if busy is not None:
-                raise RuntimeError(f"{self._what} cannot run while {busy[0]} runs on this network")
-            self._before, gate._writer = gate._writer, (self._what, me)
+            writer = gate._writing()
+            if not (self._inside and writer is not None and writer.thread == self.thread):
+                self._refuse_beside(writer or gate._reading())
+            self._before, gate._writer = gate._writer, weakref.ref(self)
 
     def __exit__(self, *_: object) -> None:
         with self._gate._lock:

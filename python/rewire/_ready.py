@@ -13,6 +13,7 @@ import weakref
 from typing import Any, NamedTuple
 
 from rewire._checks import shadowed
+from rewire._signals import of_handler
 from rewire._training import TrainerLike
 from rewire.rewiring import Rule
 
@@ -47,7 +48,9 @@ class Ready(NamedTuple):
             objects = [weakref.ref(net.tree), net.trained_by]
             for parameter in net.tree.parameters.values():
                 objects += parameter.storage()
-        except Exception:  # whatever somebody's own attributes are
+        except Exception as error:  # whatever somebody's own attributes are
+            if of_handler(error):
+                raise
             return None
         return cls(values, tuple(objects))
 

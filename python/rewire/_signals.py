@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interrupts", "Terminating", "terminating"]
+__all__ = ["Interrupts", "Terminating", "of_handler", "terminating"]
 
 GRACE = 0.1  # seconds a section may go on after a signal
 # What the module `signal` wraps, without its search for names of signals and handlers: a tenth of the time.
@@ -57,6 +59,20 @@ def terminating() -> Iterator[Terminating]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+def of_handler(error: BaseException) -> bool:
+    """Whether a signal handler raised it, which may happen anywhere: it is no fault of what ran there."""
+    frames = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return bool(frames & {code for number in signal.valid_signals() for code in _codes(signal.getsignal(number))})
+
+
+def _codes(handler: Any) -> list[CodeType]:
+    """What runs when a function, a method, an object with ``__call__`` or a partial of these is called."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    calls = (handler, type(handler).__call__) if callable(handler) else ()
+    return [f.__code__ for f in calls if isinstance(getattr(f, "__code__", None), CodeType)]
 
 
 class Interrupts:

@@ -6,9 +6,10 @@ What a network is made of stands in `_assembled.py`, what it does with batches i
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from rewire._gate import Gate
 from rewire._pickling import WRITTEN, copied, given_away, of_version
 from rewire._precision import DTYPES
 from rewire._saving import Contents
+from rewire._signals import of_handler
 from rewire.layers import Layer, layer_from_config
 from rewire.layers.summary import table
 from rewire.layers.tree import Tree
@@ -174,7 +176,9 @@ class Sequential(ForeignAttributes, Computing):
                 vars(twin)[name] = copy.deepcopy(value, memo)
             except MemoryError:
                 raise
-            except Exception:  # of somebody's class: a lock, an open file
+            except Exception as error:  # of somebody's class: a lock, an open file
+                if of_handler(error):
+                    raise
                 vars(twin)[name] = value
 
     # --- saving -------------------------------------------------------------------------
@@ -216,29 +220,16 @@ class Sequential(ForeignAttributes, Computing):
         described = [layer.config() for layer in self.layers]
         made: list[Layer] = []
         for i, (layer, config) in enumerate(zip(self.layers, described, strict=True)):
-            who = f"layers[{i}] ({type(layer).__name__})"
-            try:
+            with _savable(f"layers[{i}] ({type(layer).__name__})", "it"):
                 made.append(layer_from_config(config))
-            except MemoryError:
-                raise
-            except Exception as error:  # of somebody's constructor
-                raise ValueError(f"{who} cannot be saved, it could not be read again: {error}") from error
         twin = Assembled()
-        try:
+        with _savable("layers", "they"):
             twin._assemble(made)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise ValueError(f"layers cannot be saved, they could not be read again: {error}") from error
         self._refuse_torn_inside(twin.tree)
-        try:
+        with _savable("layers", "they"):
             for i, layer in enumerate(made):
                 _saving.check_same(described[i], layer.config(), f"layers[{i}]")
             _saving.check_same(_sizes(self.tree), _sizes(twin.tree), "network")
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise ValueError(f"layers cannot be saved, they could not be read again: {error}") from error
 
     def config(self, fields: Collection[str] | None = ()) -> dict[str, Any]:
         """JSON-able description, with the kinds of these fields of parameters; of all, with None."""
@@ -458,6 +449,19 @@ class Sequential(ForeignAttributes, Computing):
             _saving.check_same(config, network.config(), "network")
             network.tree.refuse_faults()
             return network
+
+
+@contextlib.contextmanager
+def _savable(what: str, pronoun: str) -> Iterator[None]:
+    """ValueError for what somebody's constructor raises where layers are made as a file would make them."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        if of_handler(error):
+            raise
+        raise ValueError(f"{what} cannot be saved, {pronoun} could not be read again: {error}") from error
 
 
 def _sizes(tree: Tree) -> dict[str, Any]:
