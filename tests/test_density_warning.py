@@ -1,15 +1,18 @@
 """Networks that are sparse in name only: who is told, of what, and how often."""
 
+import contextlib
 import re
 import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
 import rewire as rw
 from rewire import DensityWarning, Sparse
+from rewire.estimators import _network
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(40, 6))
@@ -219,3 +222,16 @@ def test_a_fraction_is_never_written_with_an_exponent(n_in, n_out, fraction):
 def test_a_full_network_without_a_rule_has_nothing_to_move():
     words = told(lambda: trainer((30, {"epsilon": 20}), rewiring=None).fit(X, Y, verbose=0))
     assert len(words) == 1 and "Dense layer" in words[0] and "move" not in words[0]
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, np.asarray])
+@pytest.mark.parametrize("columns, told", [(100, True), (12, False)])
+def test_many_links_for_columns_that_hold_nothing_are_told(make, columns, told, monkeypatch):
+    """As of words hashed into 2^20 columns, for which the default makes 21 million."""
+    monkeypatch.setattr(_network, "MANY", 100)
+    wide = np.zeros((40, columns))
+    wide[:, :6] = X
+    words = f"most of them for the {columns - 6} of {columns} columns of X that are 0 in every row: hash into"
+    told = told and make is sp.csr_array
+    with pytest.warns(UserWarning, match=words) if told else contextlib.nullcontext():
+        rw.SparseMLPClassifier((20,), epsilon=2, max_iter=1, n_jobs=1).fit(make(wide), Y)

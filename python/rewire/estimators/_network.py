@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array, issparse, vstack
 
 from rewire import _checks
+from rewire._warn import warn
 from rewire.activations import activation
 from rewire.estimators import _parameters
 from rewire.initializers import initializer
@@ -22,6 +23,8 @@ from rewire.presets import mlp_layers
 from rewire.recipe import given_layers
 
 __all__ = ["coefficients", "new_network", "path_strengths"]
+
+MANY = 10_000_000  # connections, which take 200 MiB and seconds to begin with
 
 
 def new_network(model: Any, sizes: Sequence[int], final: str, X: Any, dtype: str) -> Sequential:
@@ -42,9 +45,28 @@ def new_network(model: Any, sizes: Sequence[int], final: str, X: Any, dtype: str
             group=_checks.choice("group", model.group, (1, 2, 4, 8)),
         )
     network = Sequential(layers, seed=_parameters.seed(model.random_state), dtype=dtype)
+    _warn_of_idle_links(network, X)
     if model.layers is not None:
         _check_ends(network, sizes, final)
     return network
+
+
+def _warn_of_idle_links(network: Sequential, X: Any) -> None:
+    """A warning where many connections were made for columns that hold nothing, as hashed words leave them.
+
+    The default number of connections goes by the number of columns, which a hasher fixes beforehand: 2^20
+    columns of a few thousand words get 21 million.
+    """
+    if network.nnz < MANY or not issparse(X):
+        return
+    idle = X.shape[1] - np.count_nonzero(np.bincount(X.indices, minlength=X.shape[1]))
+    if idle > X.shape[1] // 2:
+        warn(
+            f"{network.nnz:,} connections, {network.nbytes >> 20:,} MiB, most of them for the {idle:,} of "
+            f"{X.shape[1]:,} columns of X that are 0 in every row: hash into fewer columns "
+            "(n_features=2**16 of HashingVectorizer), leave such columns out, or give a smaller epsilon",
+            UserWarning,
+        )
 
 
 def _check_ends(network: Sequential, sizes: Sequence[int], final: str) -> None:
