@@ -196,7 +196,7 @@ class Products(NoArray):
     # --- vectors, and matrices whose columns are vectors ----------------------------
 
     def __matmul__(self, x: Any) -> NDArray[Any]:
-        """``store @ x`` for x of shape (n_in,) or (n_in, k), as SciPy has it, but always in the store's dtype.
+        """``store @ x`` for x of shape (n_in,) or (n_in, k): as SciPy has it, but in the store's dtype.
 
         A float32 store gives float32 for a float64 x too, as a layer does: SciPy copies all weights to
         float64 there. ``WeightStore(dtype="float64")`` computes in float64.

@@ -64,7 +64,9 @@ def terminating() -> Iterator[Terminating]:
 def of_handler(error: BaseException) -> bool:
     """Whether a signal handler raised it, which may happen anywhere: it is no fault of what ran there."""
     frames = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-    return bool(frames & {code for number in signal.valid_signals() for code in _codes(signal.getsignal(number))})
+    return bool(
+        frames & {code for number in signal.valid_signals() for code in _codes(signal.getsignal(number))}
+    )
 
 
 def _codes(handler: Any) -> list[CodeType]:
