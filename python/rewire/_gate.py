@@ -22,8 +22,8 @@ class Gate:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # An exception of somebody's signal handler may come where a use begins or ends. Then nobody has that use
-        # any more, and it is over: references to those that are under way are weak.
+        # An exception of somebody's signal handler may come where a use begins or ends. Nobody has that use
+        # any more then, and it is over: references to those that are under way are weak.
         self._readers: list[weakref.ref[_Use]] = []
         self._writer: weakref.ref[_Use] | None = None
         _gates.add(self)

@@ -87,7 +87,8 @@ class Products(NoArray):
         ----------
         X : array_like or SciPy sparse matrix, shape (samples, n_in) or (n_in,)
             Real numbers of any dtype, order and strides. What is not connected is not looked at, be it NaN;
-            but finite numbers that the store's dtype cannot hold are refused.
+            but finite numbers that the store's dtype cannot hold are refused. To look for these makes float64
+            samples 1.4 to 1.5 times as slow as float32 ones in a float32 store (500 x 1000, density 5 %).
         threads : int, optional
             See :func:`rewire.get_num_threads`. The bits do not depend on it.
 
