@@ -106,12 +106,14 @@ enum {
     RW_MIRROR_ALWAYS = 65536,
     /* merge.c: one of so many groups is looked at for a floor, but not more than so many in all, and
      * none of fewer; blocks of each thread between two polls, 10 ms; and in a round, whose slots
-     * stay in a second-level cache. */
+     * stay in a second-level cache. Scores near the last one that stays: most often twice as many as
+     * links too many, so this is enough. */
     RW_MERGE_SAMPLE_PART = 8,
     RW_MERGE_SAMPLE_MOST = 256,
     RW_MERGE_SAMPLE_LEAST = 64,
     RW_MERGE_POLL_BLOCKS = 256,
     RW_MERGE_ROUND_BLOCKS = 16,
+    RW_MERGE_NEAR = 4,
     /* Removals whose sources are looked up ahead of a merge (rw_plan_keep_common), so that it
      * waits for nothing but its last step. */
     RW_MERGE_AHEAD = 256,

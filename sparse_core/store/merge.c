@@ -1,9 +1,10 @@
 /* merge.c -- see merge.h; what is done with one group stands in merge_group.h.
  *
  * To keep `slots` of the links, a sample of the groups says below which score hardly any can be among
- * the best. What lies below this FLOOR is dropped, and the rest is counted in bins; if fewer are
- * left than wanted, all is done again without a floor. In the bin of the last one that stays,
- * scores are ordered exactly. So the floor changes the time and nothing else.
+ * the best. What lies below this FLOOR is dropped; if fewer are left than wanted, all is done again
+ * without a floor. The sample also says above which score, the CEILING, hardly any can be the last one
+ * that stays. Scores between both are ordered exactly; if it is not one of them, all are counted in bins,
+ * and those of one bin are ordered. So the sample changes the time and nothing else.
  *
  * Blocks of groups are merged a ROUND at a time, into memory that stays in the cache, and what is
  * left of them gets windows of the result, where it is closed up when it is known which slots
@@ -27,15 +28,10 @@ static size_t merged_bytes(const merging *m)
     return (size_t)m->width * rw_dtype_size(m->dtype);
 }
 
-static void count_merged(const merging *m, merge_scratch *t, const char *weight, int32_t n)
+static char *merged_weights(const merging *m, int32_t g)
 {
-    uint64_t score[MERGE_CHUNK];
-    for (int32_t i = 0; i < n; i += MERGE_CHUNK) {
-        int32_t here = (int32_t)rw_min64(MERGE_CHUNK, n - i);
-        merge_scores(m, weight, i, here, score);
-        for (int32_t j = 0; j < here; j++)
-            t->bins[score_bin(m, score[j])]++;
-    }
+    const rw_store *out = m->out;
+    return out->field[RW_WEIGHT].data + (size_t)out->start[g] * merged_bytes(m);
 }
 
 static void merge_block(const void *arg, int64_t b)
@@ -47,8 +43,6 @@ static void merge_block(const void *arg, int64_t b)
     for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++) {
         char *weight = m->round_weight + (size_t)at * bytes;
         int32_t n = merge_group(m, t, g, m->round_source + at, weight);
-        if (m->counts && !m->plain)
-            count_merged(m, t, weight, n);
         m->out->len[g] = n;
         at += n;
     }
@@ -87,8 +81,7 @@ static void place_block(const void *arg, int64_t b)
         if (!n)
             continue;
         memcpy(out->source + out->start[g], m->round_source + at, n * sizeof *out->source);
-        memcpy(out->field[RW_WEIGHT].data + (size_t)out->start[g] * bytes,
-               m->round_weight + (size_t)at * bytes, n * bytes);
+        memcpy(merged_weights(m, g), m->round_weight + (size_t)at * bytes, n * bytes);
         come += rw_slots_hash(out, g, out->start[g], out->len[g]);
         at += out->len[g];
     }
@@ -100,8 +93,8 @@ static void place_block(const void *arg, int64_t b)
 /* What a count hardly ever exceeds. */
 static double deviated(double count) { return count + 4 * sqrt(count) + 1; }
 
-/* From a sample of the groups: how many slots there will be, and a floor for `slots` of them, which is 0
- * if it says nothing. */
+/* From a sample of the groups: how many slots there will be, a floor for `slots` of them, which is 0
+ * if it says nothing, and a ceiling. */
 static void look_at_sample(merging *m, int64_t slots)
 {
     merge_scratch *t = &m->of[0];
@@ -122,12 +115,15 @@ static void look_at_sample(merging *m, int64_t slots)
     m->expected = rw_min64(all, (int64_t)deviated(there));
     if (slots == RW_MERGE_ALL)
         return;
-    double wanted = deviated((double)n * (double)slots / fmax(there, 1.0));
+    double best = (double)n * (double)slots / fmax(there, 1.0), wanted = deviated(best);
     int64_t above = 0;
+    m->ceiling = UINT64_MAX;
     for (int bin = SCORE_BINS - 1; bin > 0 && !m->floor; bin--) {
         above += bins[bin];
+        if (deviated((double)above) <= best)
+            m->ceiling = score_bin_begin(m, bin);
         if ((double)above >= wanted)
-            m->floor = score_bin_begin(m, bin - 1);
+            m->floor = score_bin_begin(m, bin);
     }
     if (m->floor) /* counted in the sample, so with its deviation */
         m->expected = rw_min64(m->expected, (int64_t)(there * deviated((double)above) / (double)n));
@@ -135,37 +131,38 @@ static void look_at_sample(merging *m, int64_t slots)
 }
 
 /* Take out of group g what scores lower than the last that stays, and all but the first `m->ties[g]` of
- * those that score like it; how many of these stay becomes m->ties[g]. The hash of what goes. Slots
- * are written one after the other, and overwritten unless they stay. */
+ * those that score like it; how many of these stay becomes m->ties[g]. The hash of what goes. */
 static uint64_t close_up(const merging *m, int32_t g)
 {
     rw_store *out = m->out;
-    uint64_t score[MERGE_CHUNK], hash = 0;
+    uint64_t chunk[MERGE_CHUNK], hash = 0;
     size_t bytes = merged_bytes(m);
-    int32_t *source = out->source + out->start[g], gone[MERGE_CHUNK], to = 0, ties = 0;
-    char *weight = out->field[RW_WEIGHT].data + (size_t)out->start[g] * bytes;
-    for (int32_t i = 0; i < out->len[g]; i += MERGE_CHUNK) {
-        int32_t here = (int32_t)rw_min64(MERGE_CHUNK, out->len[g] - i), n_gone = 0;
-        merge_scores(m, weight, i, here, score);
-#define CLOSE_UP(each)                                                                   \
-    for (int32_t j = 0; j < here; j++) {                                                 \
-        bool stays = score[j] >= m->last;                                                \
-        if (score[j] == m->last) { /* seldom: few links score the same */                \
-            stays = ties < m->ties[g];                                                   \
-            ties += stays;                                                               \
-        }                                                                                \
-        source[to] = gone[n_gone] = source[i + j];                                       \
-        memmove(weight + (size_t)to * (each), weight + (size_t)(i + j) * (each), each);  \
-        to += stays;                                                                     \
-        n_gone += !stays;                                                                \
+    int32_t *source = out->source + out->start[g], to = 0, ties = 0;
+    const int32_t len = out->len[g], most = m->ties[g];
+    const uint64_t last = m->last;
+    char *weight = merged_weights(m, g);
+#define CLOSE_UP(first, count, score_of_j, each)                                                    \
+    for (int32_t j = 0; j < (count); j++) {                                                         \
+        uint64_t score = (score_of_j);                                                              \
+        if (score <= last) { /* seldom, where there was a floor */                                  \
+            if (score < last || ties == most) {                                                     \
+                hash += rw_place_hash(out, g, source[(first) + j]);                                 \
+                continue;                                                                           \
+            }                                                                                       \
+            ties++;                                                                                 \
+        }                                                                                           \
+        source[to] = source[(first) + j];                                                           \
+        memmove(weight + (size_t)to * (each), weight + (size_t)((first) + j) * (each), each);       \
+        to++;                                                                                       \
     }
-        if (m->plain) { /* in one instruction, not a call */
-            CLOSE_UP(sizeof(float))
-        } else {
-            CLOSE_UP(bytes)
+    if (m->plain) { /* in one instruction, not a call */
+        CLOSE_UP(0, len, plain_score(weight, j), sizeof(float))
+    } else {
+        for (int32_t i = 0; i < len; i += MERGE_CHUNK) {
+            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, len - i);
+            merge_scores(m, weight, i, here, chunk);
+            CLOSE_UP(i, here, chunk[j], bytes)
         }
-        for (int32_t j = 0; j < n_gone; j++)
-            hash += rw_place_hash(out, g, gone[j]);
     }
     m->ties[g] = ties;
     out->len[g] = to;
@@ -187,35 +184,90 @@ static rw_status each_merge_block(const merging *m, rw_task task)
     return rw_blocks_exactly(m->run, m->threads, m->n_blocks, task, m);
 }
 
+static void count_block(const void *arg, int64_t b)
+{
+    const merging *m = arg;
+    int64_t *bins = m->of[rw_thread_index()].bins;
+    uint64_t score[MERGE_CHUNK];
+    for (int32_t g = merge_block_group(m, b); g < merge_block_group(m, b + 1); g++) {
+        const char *weight = merged_weights(m, g);
+        for (int32_t i = 0; i < m->out->len[g]; i += MERGE_CHUNK) {
+            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, m->out->len[g] - i);
+            merge_scores(m, weight, i, here, score);
+            for (int32_t j = 0; j < here; j++)
+                bins[score_bin(m, score[j])]++;
+        }
+    }
+}
+
+/* Scores of [least, least + width) into `scores`, which has room for `most` and those of one group more. How
+ * many; if there are more than `most`, some number above that. */
+static int64_t scores_within(const merging *m, uint64_t least, uint64_t width, int64_t most, uint64_t *scores)
+{
+    uint64_t chunk[MERGE_CHUNK];
+    int64_t n = 0;
+    for (int32_t g = 0; g < m->n_groups && n <= most; g++) {
+        const char *weight = merged_weights(m, g);
+        int32_t len = m->out->len[g];
+#define TAKE_WITHIN(count, score)                  \
+    for (int32_t j = 0; j < (count); j++) {        \
+        scores[n] = (score);                       \
+        n += scores[n] - least < width;            \
+    }
+        if (m->plain) {
+            TAKE_WITHIN(len, plain_score(weight, j))
+            continue;
+        }
+        for (int32_t i = 0; i < len; i += MERGE_CHUNK) {
+            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, len - i);
+            merge_scores(m, weight, i, here, chunk);
+            TAKE_WITHIN(here, chunk[j])
+        }
+    }
+    return n;
+}
+
+/* The score of the last one that stays: of those in [least, least + width), the lowest but for `worse` of
+ * them. RW_ENOENT if there are more than `most`, or it is not one of them; RW_ENOMEM. */
+static rw_status find_last_within(merging *m, uint64_t least, uint64_t width, int64_t most, int64_t worse)
+{
+    size_t room = (size_t)most + (size_t)m->room;
+    uint64_t *scores = rw_alloc_array(room, sizeof *scores);
+    if (!scores)
+        return RW_ENOMEM;
+    int64_t n = scores_within(m, least, width, most, scores);
+    bool found = worse < n && n <= most;
+    if (found)
+        m->last = rw_kth_largest(scores, n, n - worse);
+    rw_free(scores, room * sizeof *scores);
+    return found ? RW_OK : RW_ENOENT;
+}
+
 /* The score of the `slots`-th best. RW_ENOMEM. */
 static rw_status find_last(merging *m, int64_t slots)
 {
-    int64_t bins[SCORE_BINS] = { 0 }, better = 0, n = 0;
+    int64_t surplus = m->out->slots - slots;
+    if (m->floor) { /* below which none is left */
+        int64_t most = rw_min64(RW_MERGE_NEAR * surplus, m->out->slots);
+        rw_status st = find_last_within(m, m->floor, m->ceiling - m->floor, most, surplus);
+        if (st != RW_ENOENT)
+            return st;
+    }
+    for (int t = 0; t < m->threads; t++)
+        memset(m->of[t].bins, 0, SCORE_BINS * sizeof *m->of[t].bins);
+    rw_status st = each_merge_block(m, count_block);
+    if (st)
+        return st;
+    int64_t bins[SCORE_BINS] = { 0 }, better = 0;
     for (int t = 0; t < m->threads; t++)
         for (int bin = 0; bin < SCORE_BINS; bin++)
             bins[bin] += m->of[t].bins[bin];
     int bin = SCORE_BINS - 1;
     for (; better + bins[bin] < slots; bin--)
         better += bins[bin];
-
-    uint64_t *sharing = rw_alloc_array((size_t)bins[bin], sizeof *sharing), score[MERGE_CHUNK];
-    if (!sharing)
-        return RW_ENOMEM;
     uint64_t least = score_bin_begin(m, bin);
     uint64_t width = (bin < SCORE_BINS - 1 ? score_bin_begin(m, bin + 1) : UINT64_MAX) - least;
-    for (int32_t g = 0; g < m->n_groups; g++) {
-        const char *weight = m->out->field[RW_WEIGHT].data + (size_t)m->out->start[g] * merged_bytes(m);
-        for (int32_t i = 0; i < m->out->len[g]; i += MERGE_CHUNK) {
-            int32_t here = (int32_t)rw_min64(MERGE_CHUNK, m->out->len[g] - i);
-            merge_scores(m, weight, i, here, score);
-            for (int32_t j = 0; j < here; j++)
-                if (score[j] - least < width)
-                    sharing[n++] = score[j];
-        }
-    }
-    m->last = rw_kth_largest(sharing, n, slots - better);
-    rw_free(sharing, (size_t)bins[bin] * sizeof *sharing);
-    return RW_OK;
+    return find_last_within(m, least, width, bins[bin], better + bins[bin] - slots);
 }
 
 /* Leave the `slots` best. */
@@ -262,10 +314,12 @@ static bool merge_scratch_new(const merging *m, merge_scratch *t)
     size_t n_in = (size_t)m->from[0]->n_in;
     t->of.base = 1;
     t->stamp = STAMP_FIRST;
-    if (m->plain)
+    if (m->plain) {
         t->seen = rw_calloc_array(m->places, sizeof *t->seen);
-    else
+        t->rank = rw_calloc_array((size_t)m->words, sizeof *t->rank);
+    } else {
         t->of.entry = rw_calloc_array(n_in, sizeof *t->of.entry);
+    }
     for (int i = 0; i < 2; i++)
         t->keys[i] = rw_alloc_array(room + 2 * k, sizeof *t->keys[i]);
     t->begin = rw_alloc_array(k, sizeof *t->begin);
@@ -277,7 +331,7 @@ static bool merge_scratch_new(const merging *m, merge_scratch *t)
     t->bins = rw_calloc_array(SCORE_BINS, sizeof *t->bins);
     for (size_t i = 0; i < values && t->sum; i++)
         t->sum[i] = rw_blend_start(m->how);
-    return (m->plain ? t->seen != NULL : t->of.entry != NULL) && t->keys[0] && t->keys[1] && t->begin
+    return (m->plain ? t->seen && t->rank : t->of.entry != NULL) && t->keys[0] && t->keys[1] && t->begin
         && t->length && t->value && t->sum && t->source && t->holders && t->bins;
 }
 
@@ -286,6 +340,7 @@ static void merge_scratch_free(const merging *m, merge_scratch *t)
     size_t room = (size_t)m->room, values = room * (size_t)m->width, k = (size_t)m->k;
     rw_free(t->of.entry, (size_t)m->from[0]->n_in * sizeof *t->of.entry);
     rw_free(t->seen, m->places * sizeof *t->seen);
+    rw_free(t->rank, (size_t)m->words * sizeof *t->rank);
     for (int i = 0; i < 2; i++)
         rw_free(t->keys[i], (room + 2 * k) * sizeof *t->keys[i]);
     rw_free(t->begin, k * sizeof *t->begin);
@@ -354,10 +409,8 @@ static rw_status merge_all(merging *m)
 {
     rw_status st = RW_OK;
     m->out->top = m->out->slots = 0;
-    for (int t = 0; t < m->threads; t++) {
+    for (int t = 0; t < m->threads; t++)
         m->of[t].digest = 0;
-        memset(m->of[t].bins, 0, SCORE_BINS * sizeof *m->of[t].bins);
-    }
     for (int64_t b = 0; b < m->n_blocks && !st; b += m->round) {
         int64_t end = rw_min64(b + m->round, m->n_blocks);
         m->first = m->before[merge_block_group(m, b)];
@@ -384,7 +437,6 @@ static rw_status merge_into(merging *m, int64_t slots)
         return st;
     if (slots > m->before[m->n_groups])
         return RW_EFULL;
-    m->counts = slots != RW_MERGE_ALL;
     look_at_sample(m, slots);
     m->alone = m->drops ? least_alone(m) : 0;
     st = merge_all(m);
@@ -414,6 +466,8 @@ rw_status rw_store_merge(const rw_store *const *from, int32_t k, rw_blend how, i
         if (!rw_same_sizes(like, from[i]) || from[i]->field[RW_WEIGHT].dtype != m.dtype)
             return RW_ESHAPE;
     m.plain = m.width == 1 && m.dtype == RW_F32 && how <= RW_BLEND_HOLDERS;
+    m.ranks = rw_ranks_pay();
+    m.words = rw_rank_words(like->n_in);
     m.bin_base = m.plain ? FLOAT_BIN_BASE : SCORE_BIN_BASE;
     m.bin_shift = m.plain ? FLOAT_BIN_SHIFT : SCORE_BIN_SHIFT;
     m.out = rw_store_new(like->n_out, like->n_in, like->group, m.dtype);

@@ -1,16 +1,19 @@
 /* merge_group.h -- what merge.c does with one group, and all that a merge knows.
  *
- * Where float32 are summed, one to a slot, which is what nearly all merges are, a KEY is a source and
- * a weight. Runs of keys, one of each store, are merged two by two, and neighbours of one source are
+ * Where float32 are summed, one to a slot, which is what nearly all merges are, a link goes to the RANK of
+ * its source among all that the stores have in this group. Where ranks do not pay, a KEY is a source and a
+ * weight. Runs of keys, one of each store, are merged two by two, and neighbours of one source are
  * added up in the order of stores. If so many links stay that those below a FLOOR cannot be among
- * them, they are left out before anything is merged, unless several stores have them.
+ * them, they are left out before anything is merged, unless several stores have them: few keys are left.
  *
  * All else is looked up in a TABLE by source, store by store, and either adds to a link that is
  * there or begins one: so new links come in runs of ascending sources, whose keys are merged. */
 #ifndef RW_MERGE_GROUP_H
 #define RW_MERGE_GROUP_H
 
+#include "base/mem.h"
 #include "store/blend_parts.h"
+#include "store/rank.h"
 
 #include <math.h>
 #include <string.h>
@@ -39,6 +42,7 @@ typedef struct {
     int64_t had;       /* links of the group before                       */
     uint8_t *seen;     /* m->places, if it is: the stamp of the last group that has the source */
     int stamp;         /* of this group                                   */
+    rw_rank_word *rank; /* m->words, if it is and ranks pay: zero between two groups */
     int32_t *source;   /* room: of each link, in the order of coming      */
     double *sum;       /* room * width: between two groups the start of the blend */
     double *value;     /* room * width: of the slots of one store         */
@@ -61,15 +65,17 @@ typedef struct {
     bool drops;           /* is it worth while to look at links of one store before a merge? */
     uint32_t alone;       /* the least magnitude, as bits, that is not below the floor where one store
                              has the link                                   */
+    bool ranks;           /* do ranks pay on this machine?                 */
+    int64_t words;        /* of bits for all sources                       */
     uint32_t places;      /* for sources that were seen, a power of two    */
     int64_t room;         /* slots that a group has in all stores, at most */
     int64_t *before;      /* n_groups + 1: slots of the groups before, in all stores */
     int64_t n_blocks, round; /* blocks, and of these in a round            */
     merge_scratch *of;          /* one for each thread                           */
     uint64_t floor;       /* scores below it are dropped                   */
+    uint64_t ceiling;     /* the last one that stays scores less, most likely */
     uint64_t bin_base;    /* the least score of bin 1, but for what lies below all */
     int bin_shift;
-    bool counts;          /* are scores counted in bins?                   */
     int64_t first;        /* slots in all stores before the present round  */
     int64_t round_room;   /* slots of a round, at most                     */
     int32_t *round_source;
@@ -302,6 +308,9 @@ static void note_sources(const merging *m, merge_scratch *t, int32_t g)
     for (int32_t i = 0; i < m->k; i++) {
         const rw_store *s = m->from[i];
         const int32_t *source = s->source + s->start[g], *end = source + s->len[g];
+        if (i == 0) /* nothing was seen before */
+            while (source < end)
+                seen[(uint32_t)*source++ & mask] = (uint8_t)stamp;
         while (source < end) {
             uint8_t *of = seen + ((uint32_t)*source++ & mask);
             *of = (uint8_t)(stamp + (*of >= stamp));
@@ -344,16 +353,43 @@ static int64_t gather_keys(const merging *m, merge_scratch *t, int32_t g)
     return n;
 }
 
-/* The links of group g in ascending order, but for those that gather_keys drops: sources and blended
- * weights, in t. How many; t->sum has to be cleared of as many. */
-static int32_t merge_plain(const merging *m, merge_scratch *t, int32_t g)
+/* The links of group g in the order of their ranks: sources and sums of weights, in t. How many. */
+RW_RANK_TARGET static int64_t add_by_rank(const merging *m, merge_scratch *t, int32_t g)
 {
-    int64_t n = gather_keys(m, t, g);
+    rw_rank_word *words = t->rank;
+    for (int32_t i = 0; i < m->k; i++)
+        rw_rank_mark(words, m->from[i]->source + m->from[i]->start[g], m->from[i]->len[g]);
+    int64_t n = rw_rank_count(words, m->words);
+    int32_t *place = t->source, *holders = t->holders;
+    double *sum = t->sum;
+    const bool holds = m->how == RW_BLEND_HOLDERS;
+    if (holds)
+        memset(holders, 0, (size_t)n * sizeof *holders);
+    for (int32_t i = 0; i < m->k; i++) {
+        const rw_store *s = m->from[i];
+        const int32_t *source = s->source + s->start[g];
+        const float *weight = (const float *)(const void *)s->field[RW_WEIGHT].data + s->start[g];
+        int32_t len = s->len[g];
+        for (int32_t p = 0; p < len; p++) {
+            int64_t at = rw_rank(words, source[p]);
+            place[at] = source[p];
+            sum[at] += (double)weight[p];
+            if (holds)
+                holders[at]++;
+        }
+    }
+    memset(words, 0, (size_t)m->words * sizeof *words);
+    return n;
+}
+
+/* The same from runs of keys, but for those that gather_keys drops. */
+static int64_t add_by_runs(const merging *m, merge_scratch *t, int32_t g)
+{
+    int64_t n = gather_keys(m, t, g), at = -1;
     const uint64_t *key = merge_all_runs(t, m->k);
     int32_t *place = t->source, *holders = t->holders;
     double *sum = t->sum;
     const bool holds = m->how == RW_BLEND_HOLDERS;
-    int32_t at = -1;
     uint32_t before = 0;
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)key[i], source = (uint32_t)(key[i] >> 32);
@@ -367,8 +403,33 @@ static int32_t merge_plain(const merging *m, merge_scratch *t, int32_t g)
         if (holds)
             holders[at] = fresh ? 1 : holders[at] + 1;
     }
-    rw_blend_finish(m->how, m->k, 1, at + 1, holders, sum);
     return at + 1;
+}
+
+/* Weights are read after all sources of the group: asked for now, they are there by then. */
+static void ask_for_weights(const merging *m, int32_t g)
+{
+#if defined(__GNUC__)
+    for (int32_t i = 0; i < m->k; i++) {
+        const rw_store *s = m->from[i];
+        const char *weight = s->field[RW_WEIGHT].data + (size_t)s->start[g] * sizeof(float);
+        for (size_t at = 0; at < (size_t)s->len[g] * sizeof(float); at += RW_ALIGNMENT)
+            __builtin_prefetch(weight + at);
+    }
+#else
+    (void)m;
+    (void)g;
+#endif
+}
+
+/* The blended links of group g, in t; t->sum has to be cleared of as many. How many. */
+static int32_t merge_plain(const merging *m, merge_scratch *t, int32_t g)
+{
+    ask_for_weights(m, g);
+    bool dense = m->words <= m->before[g + 1] - m->before[g];
+    int64_t n = m->ranks && dense && !m->drops ? add_by_rank(m, t, g) : add_by_runs(m, t, g);
+    rw_blend_finish(m->how, m->k, 1, n, t->holders, t->sum);
+    return (int32_t)n;
 }
 
 /* m->alone for m->floor: rounding and dividing keep the order of magnitudes. */
@@ -442,8 +503,6 @@ static int32_t merge_group(const merging *m, merge_scratch *t, int32_t g, int32_
             source[n] = t->source[i];
             memcpy(weight + (size_t)n * sizeof bits, &bits, sizeof bits);
             n += (bits & INT32_MAX) >= least;
-            if (m->counts) /* in a bin below the floor's where it does not stay */
-                t->bins[score_bin(m, bits & INT32_MAX)]++;
         }
     } else {
         const uint64_t *key;

@@ -143,6 +143,40 @@ static void test_merges_by_definition(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* Links so few among so many sources that they are merged in runs of keys, not by the ranks of sources. */
+static void test_merges_of_few_links_in_wide_rows(void)
+{
+    random_state = 36;
+    for (int how = RW_BLEND_MEAN; how <= RW_BLEND_HOLDERS; how++) {
+        rw_store *from[3];
+        for (int32_t i = 0; i < 3; i++) {
+            from[i] = rw_store_new(2, 3000, 1, RW_F32);
+            REQUIRE(from[i]);
+            int64_t indptr[3] = { 0, 6, 6 + i };
+            int32_t sources[8];
+            float weights[8];
+            for (int32_t p = 0; p < 8; p++) {
+                sources[p] = p * (i + 1) * 60;
+                weights[p] = (float)odd_weight(0);
+            }
+            sources[6] = 3000 - i;
+            sources[7] = 2999;
+            rw_fault at;
+            CHECK_STATUS(rw_csr_load(from[i], indptr, sources, weights, &at), RW_OK);
+        }
+        for (int slots = RW_MERGE_ALL; slots < 9; slots += 5) {
+            rw_store *out = NULL;
+            CHECK_STATUS(rw_store_merge((const rw_store *const *)from, 3, (rw_blend)how, slots, &ALONE, &out),
+                         RW_OK);
+            CHECK(is_merge(out, from, 3, (rw_blend)how, slots));
+            rw_store_free(out);
+        }
+        for (int32_t i = 0; i < 3; i++)
+            rw_store_free(from[i]);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
 /* A sample that misleads: the groups that are looked at (RW_MERGE_SAMPLE_PART) have other weights
  * than the rest. */
 static void test_a_floor_that_is_too_high(void)
