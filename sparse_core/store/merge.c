@@ -184,7 +184,7 @@ static rw_status each_merge_block(const merging *m, rw_task task)
     return rw_blocks_exactly(m->run, m->threads, m->n_blocks, task, m);
 }
 
-static void count_block(const void *arg, int64_t b)
+static void count_merged_block(const void *arg, int64_t b)
 {
     const merging *m = arg;
     int64_t *bins = m->of[rw_thread_index()].bins;
@@ -255,7 +255,7 @@ static rw_status find_last(merging *m, int64_t slots)
     }
     for (int t = 0; t < m->threads; t++)
         memset(m->of[t].bins, 0, SCORE_BINS * sizeof *m->of[t].bins);
-    rw_status st = each_merge_block(m, count_block);
+    rw_status st = each_merge_block(m, count_merged_block);
     if (st)
         return st;
     int64_t bins[SCORE_BINS] = { 0 }, better = 0;
