@@ -135,7 +135,7 @@ static void look_at_sample(merging *m, int64_t slots)
 static uint64_t close_up(const merging *m, int32_t g)
 {
     rw_store *out = m->out;
-    uint64_t chunk[MERGE_CHUNK], hash = 0;
+    uint64_t scored[MERGE_CHUNK], hash = 0;
     size_t bytes = merged_bytes(m);
     int32_t *source = out->source + out->start[g], to = 0, ties = 0;
     const int32_t len = out->len[g], most = m->ties[g];
@@ -160,8 +160,8 @@ static uint64_t close_up(const merging *m, int32_t g)
     } else {
         for (int32_t i = 0; i < len; i += MERGE_CHUNK) {
             int32_t here = (int32_t)rw_min64(MERGE_CHUNK, len - i);
-            merge_scores(m, weight, i, here, chunk);
-            CLOSE_UP(i, here, chunk[j], bytes)
+            merge_scores(m, weight, i, here, scored);
+            CLOSE_UP(i, here, scored[j], bytes)
         }
     }
     m->ties[g] = ties;
@@ -204,7 +204,7 @@ static void count_merged_block(const void *arg, int64_t b)
  * many; if there are more than `most`, some number above that. */
 static int64_t scores_within(const merging *m, uint64_t least, uint64_t width, int64_t most, uint64_t *scores)
 {
-    uint64_t chunk[MERGE_CHUNK];
+    uint64_t scored[MERGE_CHUNK];
     int64_t n = 0;
     for (int32_t g = 0; g < m->n_groups && n <= most; g++) {
         const char *weight = merged_weights(m, g);
@@ -220,8 +220,8 @@ static int64_t scores_within(const merging *m, uint64_t least, uint64_t width, i
         }
         for (int32_t i = 0; i < len; i += MERGE_CHUNK) {
             int32_t here = (int32_t)rw_min64(MERGE_CHUNK, len - i);
-            merge_scores(m, weight, i, here, chunk);
-            TAKE_WITHIN(here, chunk[j])
+            merge_scores(m, weight, i, here, scored);
+            TAKE_WITHIN(here, scored[j])
         }
     }
     return n;
