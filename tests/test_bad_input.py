@@ -1419,7 +1419,7 @@ INNER = {
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
-    "Standardizer": "apply change_to check_of_targets fits folded from_config learn of_targets restored",
+    "Standardizer": "apply check_of_targets fits folded from_config learn of_targets restored",
     "Trainer": "bring_back check_network check_range evaluate_checked from_contents",
     "History": "check to_dict",
     "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py

@@ -21,6 +21,7 @@
 #include "kernels/losses.h"
 #include "kernels/r2.h"
 #include "kernels/moments.h"
+#include "kernels/target_units.h"
 #include "kernels/limits.h"
 #include "kernels/predictor.h"
 
@@ -149,7 +150,9 @@ int main(int argc, char **argv)
     RUN(test_samples_without_weight);
     RUN(test_loss_arguments);
     RUN(test_column_sums);
+    RUN(test_block_moments);
     RUN(test_merged_moments);
+    RUN(test_followed_targets);
     RUN(test_deviations);
     RUN(test_column_scales);
     RUN(test_changed_units);

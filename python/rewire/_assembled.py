@@ -305,10 +305,10 @@ class Assembled:
             return
         if any(layer.rescaled(Rescale()) is None for layer in before):
             return  # they could not follow
-        new = old.learn(source, weight, center=center and first.absorbs is True)
-        if new is not old:
-            gain, offset = old.change_to(new)
-            calls = first.rescaled(Rescale(cols=gain, offset=offset))
+        learnt = old.learn(source, weight, center=center and first.absorbs is True)
+        if learnt is not None:
+            new, change = learnt
+            calls = first.rescaled(Rescale(cols=change.gain, offset=change.offset))
             if calls is not None:  # it could follow
                 self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
 

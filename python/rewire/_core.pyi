@@ -438,12 +438,16 @@ def entry_sums(
 def deviations(
     mean: NDArray[np.float64], squares: NDArray[np.float64], total: float, rounding: float
 ) -> tuple[NDArray[np.float64], bool]: ...
+def block_moments(
+    x: NDArray[np.float64], rounding: float, least: float, most: float
+) -> NDArray[np.float64] | None: ...  # (5, n)
 def merge_moments(
     mean: NDArray[np.float64],
     deviation: NDArray[np.float64],
+    total: float,
     more_mean: NDArray[np.float64],
     more_deviation: NDArray[np.float64],
-    fraction: float,
+    more: float,
     rounding: float,
 ) -> NDArray[np.float64]: ...  # (2, n)
 def column_scales(
@@ -455,13 +459,27 @@ def column_scales(
     rounding: float,
     farthest: float,
 ) -> tuple[NDArray[np.float64], float, float]: ...
-def change_units(
-    before: tuple[NDArray[np.float64], ...],
-    after: tuple[NDArray[np.float64], ...],
+def learn_columns(
+    known: tuple[NDArray[np.float64], ...],  # centers, scales
+    seen: tuple[Any, ...],  # weight, means, deviations, least and largest values
+    found: tuple[Any, ...],
+    centers: bool,
+    rounding: float,
+    farthest: float,
     least: float,
     most: float,
     fresh: float,
-) -> NDArray[np.float64]: ...  # (2, n)
+) -> tuple[NDArray[np.float64], float, float]: ...  # (7, n): see moments.pxi
+def elsewhere(before: tuple[Any, ...], found: tuple[Any, ...], apart: float) -> NDArray[np.bool_]: ...
+def follow_targets(
+    before: tuple[Any, ...],  # `Moments`
+    found: tuple[Any, ...],
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    rules: tuple[float, float, float],  # apart, behind, tolerance: target_units.h
+    rounding: float,
+    stream: bool,
+) -> tuple[NDArray[np.float64], bool, bool]: ...  # (6, n); whether both count alike, whether units can stay
 def batch_moments(
     x: Tiles,
     eps: float,

@@ -190,6 +190,16 @@ class DenseSource(Source):
     def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return self.x[rows].astype(np.float64)
 
+    def _moments(self, weight: NDArray[np.float64] | None) -> tuple[Moments, Extremes | None]:
+        rows = self.n_samples
+        if weight is None and rows <= self.step():
+            x = np.ascontiguousarray(self.x, np.float64)
+            found = _core.block_moments(x, rows * EPS, LOWEST, HIGHEST)
+            if found is not None:
+                _, mean, deviation, low, high = found
+                return Moments(float(rows), mean, deviation, rows), Extremes(low, high)
+        return super()._moments(weight)
+
     def _sums(
         self,
         columns: NDArray[np.int64] | None,

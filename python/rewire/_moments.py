@@ -144,21 +144,22 @@ class Moments(NamedTuple):
 
     def merged(self, other: Moments) -> Moments:
         """Of both sets of samples together, as in Chan, Golub, LeVeque (1983)."""
-        by = -level_of(max(self.total, other.total))
-        theirs = math.ldexp(other.total, by)
-        fraction = theirs / (math.ldexp(self.total, by) + theirs)
-        rows, count = self.rows + other.rows, min(self.total + other.total, MOST)
+        rows = self.rows + other.rows
         mean, deviation = _core.merge_moments(
-            self.mean, self.deviation, other.mean, other.deviation, fraction, rows * EPS
+            self.mean, self.deviation, self.total, other.mean, other.deviation, other.total, rows * EPS
         )
-        return Moments(count, mean, deviation, rows)
+        return Moments(min(self.total + other.total, MOST), mean, deviation, rows)
 
     def same_as(self, other: Moments | str) -> bool:
         """Whether these are exactly the numbers of others, or of those that have this :meth:`digest`."""
         if isinstance(other, str):
             return other == self.digest()
-        numbers = ((of.total, of.rows, of.mean.tobytes(), of.deviation.tobytes()) for of in (self, other))
-        return next(numbers) == next(numbers)
+        return (
+            self.total == other.total
+            and self.rows == other.rows
+            and self.mean.tobytes() == other.mean.tobytes()
+            and self.deviation.tobytes() == other.deviation.tobytes()
+        )
 
     def digest(self) -> str:
         """A name for exactly these numbers."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import boolean, float_vector, integer, number, one_of_types, text
 from rewire._inputs import Source, as_source, numbers_of
-from rewire._moments import Extremes, Moments, quiet
+from rewire._moments import EPS, MOST, Extremes, Moments, quiet
 
 __all__ = ["Change", "Standardizer"]
 
@@ -151,9 +151,16 @@ class Standardizer:
         cls, moments: Moments, extremes: Extremes, latest: Moments, mean: NDArray[np.float64]
     ) -> Standardizer:
         of_columns = mean, moments.mean, moments.deviation, extremes.low, extremes.high
-        made = cls.__new__(cls)
-        made._take(mean, *_core.column_scales(*of_columns, moments.tolerance, FARTHEST))
+        made = cls._made(mean, *_core.column_scales(*of_columns, moments.tolerance, FARTHEST))
         made.moments, made.extremes, made._latest = moments, extremes, latest
+        return made
+
+    @classmethod
+    def _made(
+        cls, mean: NDArray[np.float64], scale: NDArray[np.float64], reach: float, steepest: float
+    ) -> Standardizer:
+        made = cls.__new__(cls)
+        made._take(mean, scale, reach, steepest)
         return made
 
     def fits(self, largest: float, limit: float) -> bool:
@@ -205,8 +212,8 @@ class Standardizer:
 
     def learn(
         self, source: Source, weight: NDArray[np.float64] | None, *, center: bool = True
-    ) -> Standardizer:
-        """The standardiser that has seen these samples as well; itself if that makes no difference.
+    ) -> tuple[Standardizer, Change] | None:
+        """The standardiser that has seen these samples as well; None if that makes no difference.
 
         Call it :func:`rewire._moments.quiet`.
 
@@ -217,28 +224,31 @@ class Standardizer:
         ----------
         center : bool
             False leaves the mean that is subtracted where it is.
+
+        Returns
+        -------
+        Standardizer, Change
+            With what to do to the weights behind this one, so that they go on behind the new one. They
+            compute the same, but for two kinds of features, of whose scale too little was known. Where the
+            deviation has grown, weights grow by at most a factor between 1 (after few rows) and 2 (after
+            many): what was nearly constant so far would drown everything else. And weights of a feature that
+            never varied have learnt nothing: they shrink to the fraction of rows that are new.
         """
         if self.moments is None or self.extremes is None:
-            return self
+            return None
         found, extremes = source.seen(weight)
         if found.same_as(self._latest):
-            return self
-        both = self.moments.merged(found)
-        return self._of(both, self.extremes.merged(extremes), found, both.mean if center else self.mean)
-
-    def change_to(self, new: Standardizer) -> Change:
-        """What to do to the weights behind this one, so that they go on behind ``new``.
-
-        They compute the same, but for two kinds of features, of whose scale too little was known. Where the
-        deviation has grown, weights grow by at most a factor between 1 (after few rows) and 2 (after many):
-        what was nearly constant so far would drown everything else. And weights of a feature that never
-        varied have learnt nothing: they shrink to the fraction of rows that are new.
-        """
-        old, moments = self.moments, new.moments
-        assert old is not None and moments is not None
-        before, after = ((of.mean, of.scale, m.deviation) for of, m in ((self, old), (new, moments)))
-        most, fresh = 1 + old.rows / (old.rows + TRUSTED), 1 - old.rows / moments.rows
-        return Change(*_core.change_units(before, after, LEAST_GAIN, most, fresh))
+            return None
+        old, rows = self.moments, self.moments.rows + found.rows
+        columns, reach, steepest = _core.learn_columns(
+            (self.mean, self.scale), (*old[:3], *self.extremes), (*found[:3], *extremes), center,
+            rows * EPS, FARTHEST, LEAST_GAIN, 1 + old.rows / (old.rows + TRUSTED), 1 - old.rows / rows,
+        )  # fmt: skip
+        mean, deviation, low, high, scale, gain, offset = columns
+        made = self._made(mean if center else self.mean, scale, reach, steepest)
+        made.moments = Moments(min(old.total + found.total, MOST), mean, deviation, rows)
+        made.extremes, made._latest = Extremes(low, high), found
+        return made, Change(gain, offset)
 
     # --- saving -------------------------------------------------------------------------
 

@@ -485,10 +485,40 @@ cdef extern from "ops/moments.h" nogil:
     void rw_sum_columns(const double *x, int64_t rows, int64_t n, const rw_column_sums *to)
     bint rw_sum_entries(const int32_t *column, const double *value, int64_t entries, int64_t rows, int64_t n,
                         const rw_column_sums *to)
+    bint rw_block_moments(const double *x, int64_t rows, int64_t n, double rounding, double least, double most,
+                          const rw_column_sums *to)
+    double rw_weight_share(double total, double more)
     void rw_merge_moments(int64_t n, double fraction, double rounding, double *mean, double *deviation,
                           const double *more_mean, const double *more_deviation)
     void rw_column_scales(int64_t n, double rounding, double farthest, const rw_seen_columns *seen, double *scale,
                           double *reach, double *steepest)
+
+
+cdef extern from "ops/target_units.h" nogil:
+    ctypedef struct rw_target_moments:
+        double total
+        double rows
+        const double *mean
+        const double *deviation
+    ctypedef struct rw_unit_rules:
+        double apart
+        double behind
+        double tolerance
+        bint stream
+    ctypedef struct rw_new_units:
+        double *mean
+        double *deviation
+        double *scale
+        double *gain
+        double *shift
+        double *fraction
+        bint equal
+        bint near
+    void rw_elsewhere(int64_t n, double apart, const rw_target_moments *before, const rw_target_moments *found,
+                      uint8_t *far)
+    void rw_follow_targets(int64_t n, const rw_unit_rules *rules, double rounding, const rw_target_moments *before,
+                           const rw_target_moments *found, const double *mean, const double *scale,
+                           rw_new_units *to)
 
 
 cdef extern from "ops/rescale.h" nogil:

@@ -131,6 +131,29 @@ static int level_of(double largest)
     return exponent > RW_SAFE || exponent < -RW_SAFE ? exponent : 0;
 }
 
+bool rw_block_moments(const double *x, int64_t rows, int64_t n, double rounding, double least,
+                      double most, const rw_column_sums *to)
+{
+    rw_sum_columns(x, rows, n, to);
+    for (int64_t j = 0; j < n; j++) {
+        bool doubtful = !(to->squares[j] >= least && to->squares[j] <= most);
+        if (doubtful && level_of(greater(fabs(to->low[j]), fabs(to->high[j]))))
+            return false; /* else it never varies */
+    }
+    if (!rw_deviations(n, (double)rows, rounding, to->mean, to->squares, to->squares))
+        for (int64_t j = 0; j < n; j++)
+            if (to->squares[j] == 0)
+                to->mean[j] = x[j] + 0.0; /* -0 is 0, as in a sum */
+    return true;
+}
+
+double rw_weight_share(double total, double more)
+{
+    int level = level_of(greater(total, more));
+    double part = ldexp(more, -level);
+    return part / (ldexp(total, -level) + part);
+}
+
 void rw_merge_moments(int64_t n, double fraction, double rounding, double *mean,
                       double *deviation, const double *more_mean, const double *more_deviation)
 {

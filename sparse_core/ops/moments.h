@@ -36,6 +36,15 @@ bool rw_sum_entries(const int32_t *column, const double *value, int64_t entries,
 bool rw_deviations(int64_t n, double total, double rounding, const double *mean,
                    const double *squares, double *deviation);
 
+/* Mean, deviation (in the place of the squares) and ends of a block; of a column that has not varied, see
+ * `rw_deviations`, the mean is its first value, which has no rounding of a sum. False, and they mean
+ * nothing, if some column is so far from 1 that a sum of squares is not within [least, most]. */
+bool rw_block_moments(const double *x, int64_t rows, int64_t n, double rounding, double least,
+                      double most, const rw_column_sums *to);
+
+/* The part that `more` has of two weights together, whose sum may be out of range. */
+double rw_weight_share(double total, double more);
+
 /* Mean and deviation become those of both sets, as in Chan, Golub, LeVeque (1983); `more` has this
  * fraction of the weight. Two columns that have not varied are equal if their means differ by no
  * more than `rounding` times the first. */

@@ -88,6 +88,29 @@ static void test_deviations(void)
     CHECK(rw_deviations(1, 10, rounding, mean, squares, deviation) && deviation[0] == 2);
 }
 
+/* A block at once is what its sums and deviations are one after the other, and refuses what is far from 1. */
+static void test_block_moments(void)
+{
+    double x[MOMENT_ROWS * MOMENT_COLUMNS], one[5 * MOMENT_COLUMNS], two[5 * MOMENT_COLUMNS];
+    double deviation[MOMENT_COLUMNS];
+    const int64_t n = MOMENT_COLUMNS;
+    const double rounding = MOMENT_ROWS * 0x1p-52;
+    for (int i = 0; i < MOMENT_ROWS * n; i++)
+        x[i] = spread_out(i / MOMENT_COLUMNS, i % MOMENT_COLUMNS);
+    rw_column_sums to = {one, one + n, one + 2 * n, one + 3 * n, one + 4 * n};
+    rw_column_sums sums = {two, two + n, two + 2 * n, two + 3 * n, two + 4 * n};
+    rw_sum_columns(x, MOMENT_ROWS, n, &sums);
+    rw_deviations(n, MOMENT_ROWS, rounding, sums.mean, sums.squares, deviation);
+    CHECK(rw_block_moments(x, MOMENT_ROWS, n, rounding, 0x1p-700, 0x1p800, &to));
+    for (int j = 0; j < n; j++) {
+        CHECK(to.squares[j] == deviation[j] && to.low[j] == sums.low[j] && to.high[j] == sums.high[j]);
+        CHECK(to.mean[j] == (j == 3 ? 0.1 : sums.mean[j]));
+    }
+    CHECK(to.squares[3] == 0);
+    x[1] = 0x1p500; /* its square has no number */
+    CHECK(!rw_block_moments(x, MOMENT_ROWS, n, rounding, 0x1p-700, 0x1p800, &to));
+}
+
 /* A wide column, one with a value far out, and two that never varied: one's rounding is more than 1. */
 static void test_column_scales(void)
 {

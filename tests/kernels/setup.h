@@ -20,6 +20,7 @@
 #include "ops/adam.h"
 #include "ops/fields.h"
 #include "ops/moments.h"
+#include "ops/target_units.h"
 #include "ops/rescale.h"
 #include "ops/gradient.h"
 #include "ops/layer.h"

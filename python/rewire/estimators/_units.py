@@ -12,15 +12,27 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire import _core
 from rewire._inputs import Source
-from rewire._moments import LEAST, Moments, balanced, deviations, level_of, levels, near_one, shifted
+from rewire._moments import (
+    EPS,
+    LEAST,
+    MOST,
+    Moments,
+    balanced,
+    deviations,
+    level_of,
+    levels,
+    near_one,
+    shifted,
+)
 
-__all__ = ["OutputUnits", "elsewhere", "moments_of", "moments_with", "near_enough"]
+__all__ = ["OutputUnits", "elsewhere", "followed", "fraction_of", "moments_of", "near_enough"]
 
 REMEMBERED = (
     50  # rows as many as which the level has behind it at most: the fraction of n more is n / (n + 50)
@@ -30,6 +42,7 @@ FEW = 50  # targets that Python looks at sooner than NumPy
 NOISE = 1e-12  # a deviation, by the mean, that is nothing but rounding
 ELSEWHERE = 5.0  # deviations, of those before and of the latest, beyond which targets are at another level
 TOLERANCE = 0.05  # by which units may be off, as a part of the deviation: they need not move in every call
+RULES = ELSEWHERE, float(REMEMBERED), TOLERANCE
 
 
 class OutputUnits:
@@ -150,45 +163,50 @@ def elsewhere(before: Moments, found: Moments) -> NDArray[np.bool_]:
 
     Of one row nobody knows how much its kind varies: it may be an outlier.
     """
-    none = np.zeros(len(found.mean), np.bool_)
-    if found.rows == 1:
-        return none
-    if len(none) == 1:  # in a third of NumPy's time
-        a, b, c, d = (column.item() for column in (*found[1:3], *before[1:3]))
-        none[0] = abs(a / (4 * ELSEWHERE) - c / (4 * ELSEWHERE)) * 4 > max(b, d)
-        return none
-    distance = np.abs(found.mean / (4 * ELSEWHERE) - before.mean / (4 * ELSEWHERE)) * 4  # it may overflow
-    far: NDArray[np.bool_] = distance > np.maximum(before.deviation, found.deviation)
-    return far
+    return _core.elsewhere(before, found, ELSEWHERE)
 
 
-def moments_with(
-    before: Moments, found: Moments, far: NDArray[np.bool_], *, stream: bool
-) -> tuple[Moments, NDArray[np.bool_]]:
-    """Of all targets so far, ``found`` the latest, and the columns in which those before say nothing.
+class Followed(NamedTuple):
+    """Units of targets after the latest: outputs become ``outputs * gain + shift``, None if they stay."""
+
+    moments: Moments
+    scale: NDArray[np.float64]
+    gain: NDArray[np.float64] | None
+    shift: NDArray[np.float64] | None
+    fraction: NDArray[np.float64]
+
+
+def followed(
+    before: Moments, found: Moments, mean: NDArray[np.float64], scale: NDArray[np.float64], *, stream: bool
+) -> Followed:
+    """Units that follow all targets so far, ``found`` the latest.
 
     However many they are, rows in which a target was constant tell neither its deviation nor its mean: what
-    is found when it varies stands for them too. Nor do those that are ``far`` (:func:`elsewhere`) if they
-    have varied next to nothing in comparison. The pieces of a ``stream`` may come from the one and the other
-    level in turn: other far rows count there, but no more than the latest. Of two calls of ``fit`` the latter
-    is the set to learn.
+    is found when it varies stands for them too. Nor do those that are :func:`elsewhere` if they have varied
+    next to nothing in comparison. The pieces of a ``stream`` may come from the one and the other level in
+    turn: other far rows count there, but no more than the latest. Of two calls of ``fit`` the latter is the
+    set to learn.
     """
-    both, still = before.merged(found), before.deviation == 0
-    if True not in (still | far).tolist():
-        return both, still
-    fewer = before._replace(total=min(before.total, found.total), rows=min(before.rows, found.rows))
-    equal = fewer.merged(found)  # the latest may be constant as well, at another level
-    replaced = far & (not stream or (before.deviation * ELSEWHERE < found.deviation))
-    alone, halved = replaced | (still & (found.deviation > 0)), still | far
-    count = equal if halved.all() else both
-
-    def chosen(name: str) -> NDArray[np.float64]:
-        latest, half, whole = (getattr(moments, name) for moments in (found, equal, both))
-        return np.where(alone, latest, np.where(halved, half, whole))
-
-    return Moments(count.total, chosen("mean"), chosen("deviation"), count.rows), still | replaced
+    columns, equal, near = _core.follow_targets(before, found, mean, scale, RULES, EPS, stream)
+    both, deviation, width, gain, shift, fraction = columns
+    total, rows = before.total, before.rows
+    if equal:
+        total, rows = min(total, found.total), min(rows, found.rows)
+    moments = Moments(min(total + found.total, MOST), both, deviation, rows + found.rows)
+    return Followed(moments, width, None if near else gain, None if near else shift, fraction)
 
 
-def near_enough(gain: NDArray[np.float64], shift: NDArray[np.float64]) -> bool:
+def fraction_of(
+    before: Moments, found: Moments, whole: NDArray[np.bool_], stream: bool
+) -> NDArray[np.float64]:
+    """Of the mean residual, by which the level moves at once: in these columns all of it.
+
+    In a call of ``fit`` that is all there is to do, for it has many steps to learn the rest.
+    """
+    usual = found.rows / (found.rows + min(before.rows, REMEMBERED)) if stream else 0.0
+    return np.where(whole, 1.0, usual)
+
+
+def near_enough(gain: NDArray[np.float64]) -> bool:
     """Whether a change of units is so small that it can wait."""
-    return all(abs(x) <= TOLERANCE for x in [*(gain - 1).tolist(), *shift.tolist()])
+    return all(abs(x) <= TOLERANCE for x in (gain - 1).tolist())

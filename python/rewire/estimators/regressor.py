@@ -18,7 +18,7 @@ from rewire._targets import refuse_where
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
-from rewire.estimators._units import REMEMBERED, OutputUnits, elsewhere, moments_of, moments_with, near_enough
+from rewire.estimators._units import OutputUnits, elsewhere, followed, fraction_of, moments_of, near_enough
 from rewire.losses import MSE, ArrayLoss, Huber, Loss, Poisson
 
 __all__ = ["SparseMLPRegressor"]
@@ -225,23 +225,11 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
                 "_target_moments": found,
                 "_target_latest": found,
             }
-        far = elsewhere(before, found)
-        moments, unlike = moments_with(before, found, far, stream=stream)
-        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": found}
-        fraction = _fraction(before, found, far | unlike, stream)
-        scale = moments.deviation
-        if 0.0 in scale.tolist():
-            scale = np.where(scale == 0, 1.0, scale)
-        shift = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
-        if near_enough(scale / self.target_scale_, shift):
-            fitted["_begin"] = OutputUnits(None, None, fraction)
-        else:
-            # Targets that say nothing of these have no scale for them: what stands for it is as good in any,
-            # and around another level too, which may be any number of deviations away.
-            gain = np.where(unlike, scale, self.target_scale_) / scale
-            shift[unlike] = 0.0
-            fitted |= {"target_mean_": moments.mean, "target_scale_": scale}
-            fitted["_begin"] = OutputUnits(gain, shift, fraction)
+        new = followed(before, found, self.target_mean_, self.target_scale_, stream=stream)
+        fitted: dict[str, Any] = {"_target_moments": new.moments, "_target_latest": found}
+        if new.shift is not None:
+            fitted |= {"target_mean_": new.moments.mean, "target_scale_": new.scale}
+        fitted["_begin"] = OutputUnits(new.gain, new.shift, new.fraction)
         return fitted
 
     def _learn_counts(
@@ -260,9 +248,9 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         if before is None:
             return fitted | {"target_mean_": np.zeros(y.shape[1]), "target_scale_": scale}
         zeros = (before.mean == 0) & (found.mean > 0)  # alone they tell no level
-        fraction = _fraction(before, found, elsewhere(before, found) | zeros, stream)
+        fraction = fraction_of(before, found, elsewhere(before, found) | zeros, stream)
         shift = np.log(self.target_scale_) - np.log(scale)
-        if near_enough(scale / self.target_scale_, np.zeros(0)):
+        if near_enough(scale / self.target_scale_):
             return fitted | {"_begin": OutputUnits(None, None, fraction, logs=True)}
         return fitted | {"target_scale_": scale, "_begin": OutputUnits(None, shift, fraction, logs=True)}
 
@@ -283,12 +271,3 @@ def _refuse_dates(y: Any) -> None:
         dtype = np.asarray(y).dtype
         if dtype.kind in "mM":
             raise TypeError(f"y must hold real numbers, got dtype {dtype}")
-
-
-def _fraction(before: Moments, found: Moments, whole: NDArray[np.bool_], stream: bool) -> NDArray[np.float64]:
-    """Of the mean residual, by which the level moves at once: in these columns all of it.
-
-    In a call of ``fit`` that is all there is to do, for it has many steps to learn the rest.
-    """
-    usual = found.rows / (found.rows + min(before.rows, REMEMBERED)) if stream else 0.0
-    return np.where(whole, 1.0, usual)
