@@ -67,8 +67,7 @@ class Needs:
         return ", ".join(f"{name} {readable(size)}" for name, size in parts.items() if size)
 
 
-@record
-class Call:
+class Call(NamedTuple):
     """What a call of ``fit`` looks at, as far as its memory depends on it.
 
     Attributes
@@ -128,9 +127,8 @@ def basis(trainer: TrainerLike, batch: int, call: Call, tiles: int) -> Basis:
     copying = [kept for kept in trainer.callbacks if isinstance(kept, EarlyStopping | WeightAverage)]
     copies = [(kept.nbytes, isinstance(kept, EarlyStopping) and kept.restore_best) for kept in copying]
     values = (
-        batch, call.validation, call.listed, call.validation_listed, call.again, tiles, net.nbytes,
-        trainer.shards, trainer.fused, optimizer.clip_norm, tuple(optimizer.fields), tuple(rule.fields),
-        copies,
+        batch, call, tiles, net.nbytes, trainer.shards, trainer.fused, optimizer.clip_norm,
+        tuple(optimizer.fields), tuple(rule.fields), copies,
     )  # fmt: skip
     return Basis(values, (net.trained_by, optimizer, rule, *copying))
 

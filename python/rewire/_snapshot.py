@@ -34,6 +34,9 @@ Undo = tuple[Callable[..., Any], *tuple[Any, ...]]  # a call and what it is give
 # Attributes of parameters that hold nothing between two steps, or what others hold.
 _SCRATCH = ("_room", "_gradient", "_view", "_derived", "_taken", "owner")
 
+# Those of a standardiser that are replaced, and never changed inside.
+_VALUES = ("moments", "extremes", "_latest")
+
 
 class AllOrNothing:
     """Whatever raises inside leaves the trainer as it was, its network and callbacks too; Ctrl-C does not.
@@ -125,8 +128,10 @@ def _everything(trainer: TrainerLike) -> tuple[list[Undo], dict[int, _core.Kept]
         if hasattr(thing, "__dict__"):
             keep(thing)
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]
-    for thing in (network.standardizer, *stateful):
-        if thing is not None and hasattr(thing, "__dict__"):
+    if network.standardizer is not None:
+        _core.keep(network.standardizer, _HOLDS, undo, _VALUES)
+    for thing in stateful:
+        if hasattr(thing, "__dict__"):
             _core.keep(thing, _HOLDS, undo)
     return undo, kept
 

@@ -118,6 +118,8 @@ def real_array(y: Any, name: str) -> NDArray[Any]:
     """An array of real numbers; TypeError if it is none."""
     if y is None:
         raise TypeError(f"{name} must hold real numbers, got None")
+    if type(y) is np.ndarray and y.dtype == np.float64:
+        return y
     refuse_iterables(name, y, "(samples,)")
     try:
         a = np.asarray(detached(y, name))

@@ -78,7 +78,7 @@ def world() -> World | None:
 
 def _is_rank() -> bool:
     """Whether a launcher has started this very process, not one of those it has started or forked since."""
-    return os.environ.get(_MARK, "") == str(os.getpid())
+    return _MARK in os.environ and os.environ[_MARK] == str(os.getpid())
 
 
 def _mpi_size() -> int:
