@@ -39,12 +39,17 @@ class Fitted(Arguments):
             yield network
 
     def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
+        with quiet():
+            if not _parameters.features_pass(self, X):
+                X = self._validated(X)
+        return network.predict(X, threads=self.n_jobs)
+
+    def _validated(self, X: Any) -> Any:
         X = _parameters.features(X)
-        with quiet(), _parameters.named_numbers(X=X):
-            X = validate_data(
+        with _parameters.named_numbers(X=X):
+            return validate_data(
                 self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=not is_large(X)
             )
-        return network.predict(X, threads=self.n_jobs)
 
     # --- fitted attributes ------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ from rewire.streams.kinds import is_large
 from rewire.streams.parts import Parts
 
 __all__ = [
-    "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
-    "n_jobs", "named_numbers", "passes", "plain_values", "sample_weight", "score_weight", "seed",
+    "alike", "built_with", "DrawsUndone", "features", "features_pass", "fixed", "hidden_sizes", "link_counts",
+    "loss_of", "n_jobs", "named_numbers", "passes", "plain_values", "sample_weight", "score_weight", "seed",
     "values_of",
 ]  # fmt: skip
 
@@ -95,19 +95,26 @@ def passes(model: Any, X: Any, y: Any) -> bool:
     Only plain arrays and CSR of numbers are looked at; for all others that is False. It takes a tenth of the
     time of those checks, which is as much as a small ``partial_fit`` takes to learn.
     """
-    sparse = type(X) in (csr_array, csr_matrix)
-    if is_large(X):
-        return False
-    if not (sparse or type(X) is np.ndarray) or type(y) is not np.ndarray:
-        return False
     return (
-        X.ndim == 2
-        and X.shape[0] == len(y) > 0
+        type(y) is np.ndarray
+        and features_pass(model, X)
+        and X.shape[0] == len(y)
+        and (y.ndim == 1 or (y.ndim == 2 and y.shape[1] > 0))
+        and _finite(y)
+    )
+
+
+def features_pass(model: Any, X: Any) -> bool:
+    """The same of X alone. Call it :func:`rewire._moments.quiet`."""
+    sparse = type(X) in (csr_array, csr_matrix)
+    return (
+        (sparse or type(X) is np.ndarray)
+        and not is_large(X)
+        and X.ndim == 2
+        and X.shape[0] > 0
         and X.shape[1] == model.n_features_in_
         and not hasattr(model, "feature_names_in_")
-        and (y.ndim == 1 or (y.ndim == 2 and y.shape[1] > 0))
         and _finite(X.data if sparse else X)
-        and _finite(y)
     )
 
 
