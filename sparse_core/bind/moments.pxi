@@ -136,8 +136,8 @@ def learn_columns(known, seen, found, bint centers, double rounding, double fart
     cdef Array d = borrow(found[2], "more deviations", "float64", n)
     out = np.empty((7, n))
     out[0], out[1] = seen[1], seen[2]
-    np.minimum(seen[3], found[3], out[2])
-    np.maximum(seen[4], found[4], out[3])
+    np.minimum(seen[3], found[3], out=out[2])
+    np.maximum(seen[4], found[4], out=out[3])
     cdef Array held = borrow(out, "out", "float64", 7 * n, True)
     cdef double *at = <double *>held.view.buf
     cdef double *center = at if centers else <double *>middle.view.buf
