@@ -210,7 +210,7 @@ MUTANTS = [
     Mutant(
         "dropout-is-left-to-the-layer-before-whatever-that-does",
         "layers/dropout.py",
-        '            and function_of(before, "backward") in _LEFT_TO\n',
+        "                and before.backward.__func__ in _LEFT_TO\n",
         "",
         "test_gradients.py::test_dropout_before_and_in_the_pass_of_the_layer_before",
     ),
@@ -231,8 +231,8 @@ MUTANTS = [
     Mutant(
         "dropout-writes-over-what-a-forward-of-its-own-may-look-at",
         "layers/dropout.py",
-        '            and function_of(self, "forward") is _FORWARD\n',
-        "",
+        "me.forward.__func__ is _FORWARD\n                and before.forward",
+        "before.forward",
         "test_gradients.py::test_who_looks_behind_dropout_sees_what_it_took",
     ),
     Mutant(

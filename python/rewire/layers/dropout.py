@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import number
 from rewire.layers.affine import Affine, identity
-from rewire.layers.base import function_of, register_layer
+from rewire.layers.base import register_layer
 from rewire.layers.dense import Dense
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
@@ -67,12 +67,16 @@ class Dropout(Elementwise):
         """The layer before, if it is one of weights, and both go back as this module knows it; else None."""
         if p.onward is None or p.onward[0] is not self:
             return None
+        me: Any = self
         before: Any = p.onward[1]
-        known = (
-            function_of(self, "backward") is _BACKWARD
-            and function_of(before, "backward") in _LEFT_TO
-            and function_of(before, "_derive") is _DERIVE
-        )
+        try:
+            known = (
+                me.backward.__func__ is _BACKWARD
+                and before.backward.__func__ in _LEFT_TO
+                and before._derive.__func__ is _DERIVE
+            )
+        except AttributeError:  # no layer of weights, or an object has something in the place of a method
+            return None
         return before if known else None
 
     def _may_write_over_input(self, p: Pass) -> bool:
@@ -80,13 +84,18 @@ class Dropout(Elementwise):
 
         A value that is kept has the sign it had, and one that is dropped has no gradient.
         """
+        me: Any = self
         before = self._before(p)
-        known = (
-            before is not None
-            and function_of(self, "forward") is _FORWARD
-            and function_of(before, "forward") in _GIVEN_BY
-            and function_of(before, "_output") is _OUTPUT
-        )
+        if before is None:
+            return False
+        try:
+            known = (
+                me.forward.__func__ is _FORWARD
+                and before.forward.__func__ in _GIVEN_BY
+                and before._output.__func__ is _OUTPUT
+            )
+        except AttributeError:
+            return False
         return known and bool(before.bound.needs_z or before.bound.code in _BY_SIGN)
 
     def kept_values(self, *, linear: bool) -> int:
