@@ -111,18 +111,28 @@ cdef class Array:
         return self.view.len // self.view.itemsize if self.view.itemsize else 0
 
 
+cdef type _ARRAY = np.ndarray  # where every call finds it at once
+
+
 cdef Array borrow(object x, str name, str dtype, Py_ssize_t size=-1, bint writable=False):
     """The buffer of a C-contiguous array of exactly this dtype."""
-    if not isinstance(x, np.ndarray) or x.dtype != _BY_NAME[dtype] or not x.flags.c_contiguous:
-        got = f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
-        raise TypeError(f"{name} must be a C-contiguous {dtype} array, got {got}"
-                        + (" that is not contiguous" if getattr(x, "dtype", None) == dtype else ""))
-    if size >= 0 and x.size != size:
-        raise ValueError(f"{name} must have {size} values, got {x.size}")
+    # NumPy has one object for each of its dtypes, but a copy may be equal too.
+    if not isinstance(x, _ARRAY) or (x.dtype is not _BY_NAME[dtype] and x.dtype != _BY_NAME[dtype]):
+        refuse_array(x, name, dtype)
     cdef Array a = Array.__new__(Array)
     PyObject_GetBuffer(x, &a.view, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
     a.held = True
+    if not PyBuffer_IsContiguous(&a.view, c'C'):
+        refuse_array(x, name, dtype)
+    if size >= 0 and a.size() != size:
+        raise ValueError(f"{name} must have {size} values, got {a.size()}")
     return a
+
+
+cdef int refuse_array(object x, str name, str dtype) except -1:
+    got = f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
+    raise TypeError(f"{name} must be a C-contiguous {dtype} array, got {got}"
+                    + (" that is not contiguous" if getattr(x, "dtype", None) == dtype else ""))
 
 
 cdef Array borrow_optional(object x, str name, str dtype, Py_ssize_t size=-1, bint writable=False):

@@ -167,7 +167,7 @@ cdef class Tiles:
 
     cdef Array _rows(self, rows, int64_t available):
         """The row numbers of a batch, checked; None if the batch is the first rows."""
-        if isinstance(rows, np.ndarray) and rows.dtype == "int64":
+        if isinstance(rows, _ARRAY) and rows.dtype == _BY_NAME["int64"] and not rows.flags.c_contiguous:
             rows = np.ascontiguousarray(rows)
         cdef Array r = borrow_optional(rows, "rows", "int64", self.t.batch)
         if r is None:
