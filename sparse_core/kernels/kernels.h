@@ -324,6 +324,10 @@ typedef struct {
      * x may be y. Each unit has 16 bits of it, so p should be a multiple of 2^-16, as rw_dropout's is. */
     void (*dropout)(const void *x, void *y, int32_t n, int32_t row0, int64_t sample0, double p,
                     rw_key key, int32_t tile, int32_t live);
+    /* The same on gradients, in place, and then `activate_back`: the same bits, in one pass where that is
+     * simple. */
+    void (*dropout_back)(rw_act act, double slope, const void *y, void *dy, int32_t n, int32_t row0,
+                         int64_t sample0, double p, rw_key key, int32_t tile, int32_t live);
 
     /* The two sides of n values: up = max(x, 0), down = min(x, 0). A NaN is on both. */
     void (*two_sides)(const void *x, void *up, void *down, int64_t n);

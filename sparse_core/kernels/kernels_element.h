@@ -162,6 +162,14 @@ RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *for_ba
         RW_E(clear_tail)(z, n, tile, live);
 }
 
+/* dy times f'(y), of RELU and LEAKY. */
+RW_INLINE RW_T RW_E(bent_back)(const rw_act act, RW_T slope, RW_T y, RW_T dy)
+{
+    if (act == RW_ACT_RELU)
+        return RW_E(pick)(0 - (RW_BITS)(y <= 0), 0, dy);
+    return dy * RW_E(pick)(0 - (RW_BITS)(y > 0), 1, slope);
+}
+
 RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output, void *data,
                                    int32_t n, int32_t tile, int32_t live)
 {
@@ -174,13 +182,11 @@ RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output,
         break;
     case RW_ACT_RELU:
         for (size_t i = 0; i < count; i++)
-            dy[i] = y[i] <= 0 ? 0 : dy[i];
+            dy[i] = RW_E(bent_back)(RW_ACT_RELU, s, y[i], dy[i]);
         break;
     case RW_ACT_LEAKY:
-        for (size_t i = 0; i < count; i++) {
-            RW_T above = y[i] > 0 ? dy[i] : 0, below = y[i] > 0 ? 0 : dy[i];
-            dy[i] = above + s * below;
-        }
+        for (size_t i = 0; i < count; i++)
+            dy[i] = RW_E(bent_back)(RW_ACT_LEAKY, s, y[i], dy[i]);
         break;
     case RW_ACT_SIGMOID:
         for (size_t i = 0; i < count; i++)
@@ -527,7 +533,7 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     .small_batch_sgd = RW_SMALL_BATCH_SGD, .sgd_by_rows = RW_E(sgd_by_rows),                       \
     .widest_group = RW_WIDE_LANES,                                                                 \
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),    \
-    .dropout = RW_E(dropout),                                                                      \
+    .dropout = RW_E(dropout), .dropout_back = RW_E(dropout_back),                                  \
     .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),                          \
     .layer_norm = RW_E(layer_norm), .layer_norm_back = RW_E(layer_norm_back),                      \
     .row_norm = RW_E(row_norm), .row_norm_back = RW_E(row_norm_back), .row_dot = RW_E(row_dot),    \

@@ -85,14 +85,15 @@ static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
     return w->start[g] + stop + RW_AHEAD <= w->room;
 }
 
-/* 32 bits for a pair of features and a sample, 16 for each of the two, from the two words of 32 bits
- * that rw_split_mix gives the pair, and `spread`, the sample's number times RW_GOLDEN_32. The sample goes
- * through two rounds of multiply
- * and xor-shift (the constants of Wellons's "lowbias32"), with the pair's
- * second word between them so that two pairs whose first words lie close do
- * not share a shifted mask. */
+/* A hash for a pair of features and a sample, from the two words of 32 bits that rw_split_mix gives the
+ * pair, and `spread`, the sample's number times RW_GOLDEN_32. The sample goes through two rounds of
+ * multiply and xor-shift (the constants of Wellons's "lowbias32"), with the pair's second word between them
+ * so that two pairs whose first words lie close do not share a shifted mask. The last xor-shift, by 16, is
+ * left to rw_bits_of_first, for it changes nothing in the upper half. The top bit is inverted, so that
+ * signed numbers compare as the unsigned ones did: not every instruction set compares those. */
 #define RW_GOLDEN_32 0x9E3779B9u
-#define RW_LOW_HALF 0xffff /* the bits of the first of a pair */
+#define RW_SIGN_32 0x80000000u
+#define RW_UNIT_BITS 16 /* of each of the two features */
 #define RW_LOWBIAS_FIRST 0x7FEB352Du
 #define RW_LOWBIAS_SECOND 0x846CA68Bu
 static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t spread)
@@ -101,9 +102,19 @@ static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t s
     h ^= h >> 16;
     h *= RW_LOWBIAS_FIRST;
     h ^= h >> 15;
-    h += twist;
-    h *= RW_LOWBIAS_SECOND;
-    return h ^ h >> 16;
+    h += twist ^ RW_SIGN_32; /* times an odd number it is the top bit alone */
+    return h * RW_LOWBIAS_SECOND;
+}
+
+/* The bits of each feature of the pair are the upper RW_UNIT_BITS. What is below them changes no
+ * comparison with rw_dropout_below. */
+static inline int32_t rw_bits_of_first(uint32_t hash) { return (int32_t)(hash ^ hash << RW_UNIT_BITS); }
+static inline int32_t rw_bits_of_second(uint32_t hash) { return (int32_t)hash; }
+
+/* What bits are less with probability p, a multiple of 2^-16; of 1, which has no such number, that of 0. */
+static inline int32_t rw_dropout_below(double p)
+{
+    return (int32_t)((uint32_t)(p * 0x1p16 + 0.5) << RW_UNIT_BITS ^ RW_SIGN_32);
 }
 
 extern const rw_kernels rw_kernels_scalar_f32, rw_kernels_scalar_f64;

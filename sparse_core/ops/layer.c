@@ -278,19 +278,13 @@ static inline bool is_drop(const rw_drop *drop)
     return drop->p >= 0 && drop->p <= 1 && drop->first_sample >= 0;
 }
 
-/* Rows [first, end) of a tile. */
-static void drop_rows(const rw_kernels *k, const rw_drop *drop, const rw_tiles *x,
-                      const rw_tiles *y, rw_part p)
-{
-    k->dropout(rw_tile_row(x, p.tile, p.first), rw_tile_row(y, p.tile, p.first), p.end - p.first,
-               p.first, drop->first_sample + p.tile * x->tile, drop->p, drop->key, x->tile,
-               rw_tile_live(x, p.tile));
-}
-
 static void dropout_task(const void *arg, int64_t task)
 {
     const dropout_op *d = arg;
-    drop_rows(d->op.k, &d->drop, d->x, d->y, rw_op_part(&d->op, task));
+    rw_part p = rw_op_part(&d->op, task);
+    d->op.k->dropout(rw_tile_row(d->x, p.tile, p.first), rw_tile_row(d->y, p.tile, p.first),
+                     p.end - p.first, p.first, d->drop.first_sample + p.tile * d->x->tile, d->drop.p,
+                     d->drop.key, d->x->tile, rw_tile_live(d->x, p.tile));
 }
 
 enum { UNIT_DRAWS = 1 << 16 }; /* what the 16 bits of a hash that a unit has can be */
@@ -323,8 +317,8 @@ typedef struct {
     char *out;
     bool add;
     const rw_drop *drop; /* NULL, or what becomes of dy first */
-    const rw_tiles *y; /* NULL, or dy is multiplied by f' of it then */
-    rw_act act;
+    rw_act act;          /* by whose f' of y dy is multiplied then */
+    const rw_tiles *y;
     double slope;
 } bias_gradient_op;
 
@@ -339,12 +333,14 @@ static void sum_rows(const bias_gradient_op *b, int32_t first, int32_t end, char
         n = (int32_t)rw_min64(NEAR_ROWS, end - i);
         for (int64_t tile = 0; tile < b->dy->n_tiles; tile++) {
             char *dy = rw_tile_row(b->dy, tile, i);
+            const char *y = rw_tile_row(b->y, tile, i);
+            int32_t width = b->dy->tile, live = rw_tile_live(b->dy, tile);
             if (b->drop)
-                drop_rows(k, b->drop, b->dy, b->dy, (rw_part){ tile, i, i + n });
-            if (b->y)
-                k->activate_back(b->act, b->slope, rw_tile_row(b->y, tile, i), dy, n, b->dy->tile,
-                                 rw_tile_live(b->dy, tile));
-            k->row_sum(dy, n, out, b->dy->tile, rw_tile_cols(k, b->dy, tile), add || tile > 0);
+                k->dropout_back(b->act, b->slope, y, dy, n, i, b->drop->first_sample + tile * width,
+                                b->drop->p, b->drop->key, width, live);
+            else if (b->act != RW_ACT_LINEAR)
+                k->activate_back(b->act, b->slope, y, dy, n, width, live);
+            k->row_sum(dy, n, out, width, rw_tile_cols(k, b->dy, tile), add || tile > 0);
         }
     }
 }
@@ -393,7 +389,8 @@ rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, b
     RW_ASSERT(rw_is_tiles(dy) && out && rw_is_run(run));
     if (dy->dtype != k->dtype)
         return RW_ESHAPE;
-    return sums_of((bias_gradient_op){ .dy = dy, .out = out, .add = add }, k, run);
+    return sums_of((bias_gradient_op){ .dy = dy, .out = out, .add = add, .act = RW_ACT_LINEAR, .y = dy }, k,
+                   run);
 }
 
 rw_status rw_activate_back_sums(const rw_kernels *k, const rw_drop *drop, rw_act act, double slope,
@@ -407,6 +404,6 @@ rw_status rw_activate_back_sums(const rw_kernels *k, const rw_drop *drop, rw_act
     if (drop)
         dropping = in_16_bits(*drop);
     bias_gradient_op b = { .dy = dy, .out = out, .add = add, .drop = drop ? &dropping : NULL,
-                           .y = act == RW_ACT_LINEAR ? NULL : y, .act = act, .slope = slope };
+                           .act = act, .y = y, .slope = slope };
     return sums_of(b, k, run);
 }

@@ -514,21 +514,23 @@ static void test_dropout_mask_is_one_mask(void)
 static void test_dropout_derivative_and_sums_in_one_pass(void)
 {
     enum { N = 71, FIRST = 5 };
+    const rw_act ACTS[] = { RW_ACT_LEAKY, RW_ACT_RELU, RW_ACT_TANH, RW_ACT_LINEAR };
     const double SLOPE = 0.25;
     rw_drop drop = { 0.4, { 11, 4, 9 }, FIRST };
     FOR_EACH_KERNELS(k) {
         for (int i = 0; i < N_LENGTHS; i++) {
             int32_t batch = LENGTHS[i], tile = 1 << (i % 7);
+            rw_act act = ACTS[i % 4];
             rw_run run = { 1 + i % 3, NULL, NULL };
             rw_tiles *y = tiles_of(5, N, batch, tile, k->dtype);
             rw_tiles *apart = tiles_of(6, N, batch, tile, k->dtype), *once = tiles_copy(apart);
             void *sums[2] = { bias_of(N, k->dtype), bias_of(N, k->dtype) };
             for (int add = 0; add < 2; add++) {
                 CHECK_STATUS(rw_dropout(k, apart, apart, drop.p, drop.key, FIRST, &ALONE), RW_OK);
-                CHECK_STATUS(rw_activate_back(k, RW_ACT_LEAKY, SLOPE, y, apart, &ALONE), RW_OK);
+                CHECK_STATUS(rw_activate_back(k, act, SLOPE, y, apart, &ALONE), RW_OK);
                 CHECK_STATUS(rw_bias_gradient(k, apart, sums[0], add, &ALONE), RW_OK);
-                CHECK_STATUS(rw_activate_back_sums(k, &drop, RW_ACT_LEAKY, SLOPE, y, once, sums[1], add,
-                                                   &run), RW_OK);
+                CHECK_STATUS(rw_activate_back_sums(k, &drop, act, SLOPE, y, once, sums[1], add, &run),
+                             RW_OK);
                 CHECK(tiles_same(apart, once) && padding_is_zero(once));
                 CHECK(memcmp(sums[0], sums[1], N * rw_dtype_size(k->dtype)) == 0);
             }

@@ -145,8 +145,8 @@ MUTANTS = [
     Mutant(
         "a-pair-dropped-together",
         "kernels/kernels_dropout.h",
-        "y1[b] = x1[b] * ((int32_t)(hash >> 16) >= below",
-        "y1[b] = x1[b] * ((int32_t)(hash & RW_LOW_HALF) >= below",
+        "kept1 = rw_bits_of_second(hash) >= below",
+        "kept1 = rw_bits_of_first(hash) >= below",
         "test_dropout_rate",
     ),
     Mutant(
