@@ -180,8 +180,8 @@ MUTANTS = [
     Mutant(
         "sums-before-the-derivative",
         "ops/layer.c",
-        "            if (b->y)\n",
-        "            if (b->y && tile > 0)\n",
+        "            else if (b->act != RW_ACT_LINEAR)\n",
+        "            else if (b->act != RW_ACT_LINEAR && tile > 0)\n",
         "test_activations",
     ),
     # --- norms, S-shapes, standardised tiles
