@@ -108,6 +108,7 @@ int main(int argc, char **argv)
 
     RUN(test_tuning_changes_no_bit);
     RUN(test_inputs_from_afar_are_read_in_order);
+    RUN(test_strips_with_a_rest_fill_panels);
     RUN(test_a_poll_can_stop_it_within_panels);
 
     RUN(test_every_number_is_rounded_to_the_nearest);

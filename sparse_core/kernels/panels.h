@@ -10,11 +10,12 @@
 
 #include "kernels/kernels.h"
 
-/* How a layer goes through its sources: in panels that take about `slots` of each row,
- * or in one go (slots = 0), fetching ahead where the activations are far. */
+/* How a layer goes through its sources: in panels that take about `slots` of each row, and which are brought
+ * near in the order of memory first where it `fills` them; or in one go (slots = 0), fetching ahead where the
+ * activations are far. */
 typedef struct {
     int32_t panels, slots;
-    bool far;
+    bool far, fills;
 } rw_cut;
 
 /* The most groups of a task. Their cursors and the offsets of their gradients are kept on the
@@ -31,8 +32,21 @@ static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_t
     bool gains = s->group <= rule->group || (all >= rule->wide && bytes >= rule->line);
     if (panels > 1 && gains && bytes >= t->panel_line
         && all / panels <= t->panel_most)
-        return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false };
-    return (rw_cut){ 1, 0, all > t->near };
+        return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false, false };
+    return (rw_cut){ 1, 0, all > t->near, false };
+}
+
+/* The cut for strips with a rest behind the tile, of `bytes` a source each. A slot reads two places then, and
+ * a single line from beyond a core's own caches costs as much as a row of four, which a processor fetches as
+ * one. So panels are as large as the second-level cache keeps. With one panel it would not pay. */
+static inline rw_cut rw_cut_rest(const rw_store *s, int64_t bytes, const rw_tuning *t)
+{
+    int64_t all = 2 * s->n_in * bytes, keeps = rw_max64(1, t->near);
+    int64_t row = s->slots / s->n_groups;
+    int64_t panels = rw_min64((all + keeps - 1) / keeps, row / t->forward.slots);
+    if (panels > 1 && s->n_in * bytes >= t->stream && all / panels <= t->panel_most)
+        return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false, true };
+    return (rw_cut){ 1, 0, all > t->near, false };
 }
 
 /* Where panel i of n over sources [j0, j1) ends. */

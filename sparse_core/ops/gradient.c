@@ -38,7 +38,8 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
     dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), k->tuning) };
-    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(k, x), d.streams, &k->tuning->dw, 1, work);
+    rw_cut cut = rw_cut_sources(s, rw_span_bytes(k, x), k->tuning, &k->tuning->dw);
+    d.o = rw_slots_op_cut(k, s, stop->run, cut, d.streams, 1, work);
     return d;
 }
 
@@ -70,8 +71,7 @@ static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
     const rw_store *s = d->o.s;
     const rw_tiles *x = d->x, *dy = d->dy;
     int64_t span_tiles = tiles_of_span(x), slots = s->slots * (g1 - g0) / s->n_groups;
-    bool reads = d->streams && d->o.cut.panels > 1
-              && slots >= d->o.op.k->tuning->stream_touches * s->n_in;
+    bool reads = d->streams && d->o.cut.panels > 1 && rw_reading_pays(d->o.op.k, s, g1 - g0);
     int32_t at[RW_TASK_GROUPS];
     for (int64_t tile = 0; tile < x->n_tiles; tile += span_tiles) {
         int64_t tiles = rw_min64(span_tiles, x->n_tiles - tile);

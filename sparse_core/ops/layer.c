@@ -35,6 +35,9 @@ static void forward_task(const void *arg, int64_t task)
     int64_t work_of_panel = slots * s->group * (strip.cols + strip.rest) / f->o.cut.panels;
     for (int32_t i = 0; i < f->o.cut.panels; i++) {
         rw_panel panel = rw_slots_op_panel(&f->o, i, 0, s->n_in, at, false);
+        int32_t begin = rw_panel_begin(0, s->n_in, i, f->o.cut.panels);
+        for (int64_t tile = p.tile; f->o.cut.fills && tile < rw_strip_end(&strip, p.tile); tile++)
+            rw_read_rows(k, f->x, tile, begin, panel.end);
         k->forward(&f->o.w, p.first, p.end, &panel, &strip, f->bias);
         if (rw_stop_after(f->stop, &done, work_of_panel))
             return;
@@ -59,7 +62,12 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
     rw_stop stop = rw_stop_of(run);
     forward_op f = { .x = x, .y = y, .z = z, .bias = bias, .act = act, .slope = slope, .stop = &stop };
     int64_t strips = rw_strips(k, x, s->group);
-    f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), false, &k->tuning->forward, strips, work);
+    rw_cut cut = rw_cut_strips(k, s, x, &k->tuning->forward);
+    f.o = rw_slots_op_cut(k, s, run, cut, cut.fills, strips, work);
+    if (cut.fills && !rw_reading_pays(k, s, s->n_groups / f.o.op.blocks)) {
+        cut = rw_cut_sources(s, rw_tile_row_bytes(x), k->tuning, &k->tuning->forward);
+        f.o = rw_slots_op_cut(k, s, run, cut, false, strips, work);
+    }
     f.streams = f.o.cut.panels == 1 /* panels are near soon enough */
              && rw_streams(s, rw_line_bytes(x), k->tuning);
     return rw_run_stoppable(&stop, f.o.op.blocks * strips, work, forward_task, &f);
@@ -171,6 +179,25 @@ typedef struct {
     int32_t first_group, end_group; /* and of the groups that are scattered now */
 } scatter_op;
 
+/* Rows [j0, j1) of tiles [tile, end). */
+static void zero_rows(const rw_tiles *dx, int64_t tile, int64_t end, int32_t j0, int32_t j1)
+{
+    for (; tile < end; tile++)
+        memset(rw_tile_row(dx, tile, j0), 0, (size_t)(j1 - j0) * (size_t)rw_tile_row_bytes(dx));
+}
+
+/* Bring sources [j0, j1) near for groups [g0, g1): zeroing does it, too, and comes first of all. */
+static void fill_panel(const scatter_op *d, const rw_strip *strip, int64_t tile, int32_t j0, int32_t j1,
+                       int32_t g0, int32_t g1)
+{
+    int64_t end = rw_strip_end(strip, tile);
+    if (g0 == 0)
+        zero_rows(d->dx, tile, end, j0, j1);
+    else if (rw_reading_pays(d->o.op.k, d->o.s, g1 - g0))
+        for (; tile < end; tile++)
+            rw_read_rows(d->o.op.k, d->dx, tile, j0, j1);
+}
+
 /* Groups [first_group, end_group) into the sources of one block: the first
  * groups find dx zeroed. Groups come in order because passes over them do. */
 static void scatter_task(const void *arg, int64_t task)
@@ -180,10 +207,8 @@ static void scatter_task(const void *arg, int64_t task)
     const rw_rows *w = &d->o.w;
     rw_part p = rw_op_part(&d->o.op, task + d->first_tile * d->o.op.blocks);
     rw_strip strip = rw_strip_of(k, d->dy, d->dx, d->o.s->group, p.tile);
-    if (d->first_group == 0)
-        for (int64_t tile = p.tile; tile < rw_strip_end(&strip, p.tile); tile++)
-            memset(rw_tile_row(d->dx, tile, p.first), 0,
-                   (size_t)(p.end - p.first) * (size_t)rw_tile_row_bytes(d->dx));
+    if (d->first_group == 0 && !d->o.cut.fills)
+        zero_rows(d->dx, p.tile, rw_strip_end(&strip, p.tile), p.first, p.end);
     int32_t at[RW_TASK_GROUPS], counted = k->tuning->counted;
     for (int32_t g0 = d->first_group, g1; g0 < d->end_group; g0 = g1) {
         g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, d->end_group);
@@ -192,6 +217,9 @@ static void scatter_task(const void *arg, int64_t task)
                 p.first ? rw_lower_bound(w->source + w->start[g], w->len[g], p.first, counted) : 0;
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
             rw_panel panel = rw_slots_op_panel(&d->o, i, p.first, p.end, at, true);
+            if (d->o.cut.fills)
+                fill_panel(d, &strip, p.tile, rw_panel_begin(p.first, p.end, i, d->o.cut.panels), panel.end,
+                           g0, g1);
             k->dx_scatter(w, g0, g1, &panel, &strip);
         }
     }
@@ -215,7 +243,7 @@ static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_ti
     bool even = strips % threads == 0 || strips >= 8 * threads;
     scatter_op d = { .o = { .op = { k, s->n_in, even ? 1 : rw_min64(threads, s->n_in) }, .s = s,
                             .w = rw_rows_of(s) }, .dy = dy, .dx = dx };
-    d.o.cut = rw_cut_sources(s, rw_tile_row_bytes(dx), k->tuning, &k->tuning->scatter);
+    d.o.cut = rw_cut_strips(k, s, dx, &k->tuning->scatter);
     d.o.cut.panels = (int32_t)rw_max64(1, d.o.cut.panels / d.o.op.blocks);
     int64_t each = work / (strips * d.o.op.blocks);
     int64_t passes = scatter_passes(k, s, &d.o.cut, each);

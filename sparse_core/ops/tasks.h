@@ -63,14 +63,13 @@ static inline rw_rows rw_rows_of(const rw_store *s)
                       s->source_room };
 }
 
-/* The groups of one tile (or of all), with panels of sources that take `bytes` each, and are read whole
+/* The groups of one tile (or of all), which go through their sources by `cut`; its panels are read whole
  * where it `streams`. */
 static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s, const rw_run *run,
-                                          int64_t bytes, bool streams, const rw_panel_rule *rule,
-                                          int64_t n_tiles, int64_t work)
+                                          rw_cut cut, bool streams, int64_t n_tiles, int64_t work)
 {
     rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s,
-                      .w = rw_rows_of(s), .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
+                      .w = rw_rows_of(s), .cut = cut };
     int64_t n = s->n_groups, blocks = o.op.blocks;
     if (o.cut.panels > 1) { /* many groups side by side, so that a panel is read often */
         int64_t most = rw_panel_groups(s, k->tuning, streams);
@@ -80,6 +79,12 @@ static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s
     int64_t least = (n + RW_TASK_GROUPS - 1) / RW_TASK_GROUPS;
     o.op.blocks = rw_min64(rw_max64(blocks, least), n);
     return o;
+}
+
+/* Do the slots of `groups` groups touch as many sources as a pass over all reads? */
+static inline bool rw_reading_pays(const rw_kernels *k, const rw_store *s, int64_t groups)
+{
+    return s->slots * groups / s->n_groups >= k->tuning->stream_touches * s->n_in;
 }
 
 /* Panel i of the sources [j0, j1). */
@@ -164,6 +169,20 @@ static inline int64_t rw_span_bytes(const rw_kernels *k, const rw_tiles *x)
     int64_t batch = (x->n_tiles - 1) * x->tile + rw_tile_cols(k, x, x->n_tiles - 1);
     int64_t samples = rw_min64(batch, rw_max64(RW_SPAN, x->tile));
     return samples * (int64_t)rw_dtype_size(x->dtype);
+}
+
+/* How forward and dX go through the sources, whose samples are `t`. Of a batch longer than a span the strip
+ * with a rest is a small part: it goes as the others do. */
+static inline rw_cut rw_cut_strips(const rw_kernels *k, const rw_store *s, const rw_tiles *t,
+                                   const rw_panel_rule *rule)
+{
+    int64_t bytes = rw_tile_row_bytes(t);
+    if (t->batch <= RW_SPAN && rw_rest_cols(k, t, s->group) && rw_streams(s, rw_line_bytes(t), k->tuning)) {
+        rw_cut cut = rw_cut_rest(s, bytes, k->tuning);
+        if (cut.fills)
+            return cut;
+    }
+    return rw_cut_sources(s, bytes, k->tuning, rule);
 }
 
 static inline bool rw_tiles_alike(const rw_tiles *a, const rw_tiles *b)

@@ -73,10 +73,10 @@ static void written_free(written w)
 
 static void test_tuning_changes_no_bit(void)
 {
-    static const int64_t BATCHES[] = { 1, 2, 6, 16, 20, 100, RW_SPAN + 70 };
+    static const int64_t BATCHES[] = { 1, 2, 6, 16, 20, 100, RW_SPAN + 70, 70, 129 };
     FOR_EACH_KERNELS(k)
         for (int g = 0; g < 4; g++)
-            for (int i = g % NEXT_PAIR; i < 7; i += NEXT_PAIR) {
+            for (int i = g % NEXT_PAIR; i < 9; i += NEXT_PAIR) {
                 written usual = written_with(k, GROUPS[g], BATCHES[i]);
                 for (int odd = 0; odd < 2; odd++) {
                     rw_kernels tuned = *k;
@@ -240,6 +240,38 @@ static void test_inputs_from_afar_are_read_in_order(void)
         CHECK(words_read == (touches ? 0 : s->n_groups * IN * LINE / (int64_t)sizeof(uint64_t)));
     }
     rw_tiles_free(dy);
+    rw_tiles_free(y);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+/* By forward both tiles of a strip with a rest, panel by panel, where one tile alone is large and a block of
+ * groups touches it often enough; dX brings them near by zeroing. */
+static void test_strips_with_a_rest_fill_panels(void)
+{
+    enum { IN = 200, OUT = N_LENGTHS, BATCH = 70, TILE = IN * RW_TILE_BYTES };
+    rw_kernels k = *rw_kernels_named(RW_F32, NULL);
+    rw_tuning t = *k.tuning;
+    rw_store *s = store_of(OUT, IN, 1, 1, RW_F32);
+    rw_tiles *x = tiles_of(3, IN, BATCH, 64, RW_F32), *y = tiles_new(OUT, BATCH, 64, RW_F32);
+    int64_t words = TILE / (int64_t)sizeof(uint64_t), usual = k.rest ? words : 2 * words;
+    rw_run eight = { 8, NULL, NULL };
+    k.read = counted_read;
+    k.tuning = &t;
+    t.stream = TILE;
+    t.stream_line = t.stream_links = t.near = 0;
+    t.forward.slots = 1;
+    t.panel_most = INT64_MAX;
+    for (int less = 0; less < 3; less++) {
+        t.stream = TILE + (less == 1);
+        t.stream_touches = less == 2; /* with eight threads a block is one group */
+        words_read = 0;
+        CHECK_STATUS(rw_forward(&k, s, x, NULL, RW_ACT_RELU, 0, y, NULL, less == 2 ? &eight : &ALONE), RW_OK);
+        CHECK(words_read == (less ? usual : 2 * words));
+        words_read = 0;
+        CHECK_STATUS(rw_backward_input(&k, s, y, x, &ALONE), RW_OK);
+        CHECK(words_read == 0);
+    }
     rw_tiles_free(y);
     rw_tiles_free(x);
     rw_store_free(s);

@@ -159,9 +159,16 @@ MUTANTS = [
     Mutant(
         "blocks-read-what-the-layer-touches",
         "ops/gradient.c",
-        "&& slots >= d->o.op.k->tuning",
-        "&& s->slots >= d->o.op.k->tuning",
+        "rw_reading_pays(d->o.op.k, s, g1 - g0)",
+        "rw_reading_pays(d->o.op.k, s, s->n_groups)",
         "test_inputs_from_afar_are_read_in_order",
+    ),
+    Mutant(
+        "panels-of-the-tile-alone",
+        "ops/layer.c",
+        "f->o.cut.fills && tile < rw_strip_end(&strip, p.tile)",
+        "f->o.cut.fills && tile < p.tile + 1",
+        "test_strips_with_a_rest_fill_panels",
     ),
     Mutant(
         "last-slots-added-twice",
