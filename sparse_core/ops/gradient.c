@@ -34,12 +34,21 @@ typedef struct {
     rw_stop *stop; /* a block of panels is as many groups as they want, however large the batch */
 } dw_op;
 
+/* How a span goes through the sources. Where panels are read first and a rest lies behind the tiles, in lines
+ * far from all others, groups of any size gain. `t`: the inputs, or the gradients of the outputs. */
+static rw_cut cut_of_span(const rw_kernels *k, const rw_store *s, const rw_tiles *t)
+{
+    rw_panel_rule rule = k->tuning->dw;
+    if (rw_rest_cols(k, t, s->group) && rw_streams(s, rw_line_bytes(t), k->tuning))
+        rule.line = 0;
+    return rw_cut_sources(s, rw_span_bytes(k, t), k->tuning, &rule);
+}
+
 static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
     dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), k->tuning) };
-    rw_cut cut = rw_cut_sources(s, rw_span_bytes(k, x), k->tuning, &k->tuning->dw);
-    d.o = rw_slots_op_cut(k, s, stop->run, cut, d.streams, 1, work);
+    d.o = rw_slots_op_cut(k, s, stop->run, cut_of_span(k, s, x), d.streams, 1, work);
     return d;
 }
 
@@ -162,7 +171,7 @@ int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles
     int64_t longest = 0, beside = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         longest = rw_max64(longest, s->len[g]);
-    if (rw_cut_sources(s, rw_span_bytes(k, dy), t, &t->dw).panels > 1) {
+    if (cut_of_span(k, s, dy).panels > 1) {
         int64_t groups = rw_panel_groups(s, t, rw_streams(s, rw_line_bytes(dy), t));
         beside = rw_min64(groups * (s->slots / s->n_groups) * s->group, t->scratch_most);
     }
