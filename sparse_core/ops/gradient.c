@@ -49,6 +49,10 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
 {
     dw_op d = { .x = x, .dy = dy, .stop = stop, .streams = rw_streams(s, rw_line_bytes(x), k->tuning) };
     d.o = rw_slots_op_cut(k, s, stop->run, cut_of_span(k, s, x), d.streams, 1, work);
+    if (!rw_reading_pays(k, s, s->n_groups / d.o.op.blocks)) { /* nor do panels that nobody reads */
+        rw_cut cut = rw_cut_sources(s, rw_span_bytes(k, x), k->tuning, &k->tuning->dw);
+        d.o = rw_slots_op_cut(k, s, stop->run, cut, d.streams, 1, work);
+    }
     return d;
 }
 

@@ -64,7 +64,7 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
     int64_t strips = rw_strips(k, x, s->group);
     rw_cut cut = rw_cut_strips(k, s, x, &k->tuning->forward);
     f.o = rw_slots_op_cut(k, s, run, cut, cut.fills, strips, work);
-    if (cut.fills && !rw_reading_pays(k, s, s->n_groups / f.o.op.blocks)) {
+    if (cut.fills && !rw_reading_pays(k, s, s->n_groups / f.o.op.blocks / 2)) { /* two tiles are read */
         cut = rw_cut_sources(s, rw_tile_row_bytes(x), k->tuning, &k->tuning->forward);
         f.o = rw_slots_op_cut(k, s, run, cut, false, strips, work);
     }
