@@ -38,13 +38,15 @@ static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_t
 
 /* The cut for strips with a rest behind the tile, of `bytes` a source each. A slot reads two places then, and
  * a single line from beyond a core's own caches costs as much as a row of four, which a processor fetches as
- * one. So panels are as large as the second-level cache keeps. With one panel it would not pay. */
+ * one. So panels are as large as the second-level cache keeps. With one panel it would not pay, nor do groups
+ * of 2 and 4 gain before half as many inputs again: such a group needs few lines for its arithmetic. */
 static inline rw_cut rw_cut_rest(const rw_store *s, int64_t bytes, const rw_tuning *t)
 {
     int64_t all = 2 * s->n_in * bytes, keeps = rw_max64(1, t->near);
     int64_t row = s->slots / s->n_groups;
     int64_t panels = rw_min64((all + keeps - 1) / keeps, row / t->forward.slots);
-    if (panels > 1 && s->n_in * bytes >= t->stream && all / panels <= t->panel_most)
+    int64_t least = s->group == 2 || s->group == 4 ? t->stream + t->stream / 2 : t->stream;
+    if (panels > 1 && s->n_in * bytes >= least && all / panels <= t->panel_most)
         return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false, true };
     return (rw_cut){ 1, 0, all > t->near, false };
 }
