@@ -555,6 +555,21 @@ def test_callbacks_see_the_callers_error_state():
     assert seen == ["raise"]
 
 
+@pytest.mark.parametrize("state", ["ignore", "warn"])
+def test_error_states_that_callbacks_set_end_with_them(state):
+    seen = []
+
+    class Raise(rw.Callback):
+        def on_step_end(self, state):
+            seen.append(np.geterr()["under"])
+            np.seterr(all="raise")
+
+    with np.errstate(all=state):
+        Trainer(network(), loss="mse", callbacks=[Raise()]).fit(X, T, epochs=2, verbose=0)
+    assert len(seen) > 1
+    assert set(seen) == {state}
+
+
 @pytest.mark.parametrize("scale", [2.0**-1000, 1.0, 2.0**900])
 def test_correlations_do_not_depend_on_units(scale):
     links = [

@@ -85,8 +85,7 @@ class Fit(Stepper):
         self.use_threads(self.threads_for(max(1, cut.batch)))
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
-        errors = np.geterr()  # the caller's, for his callbacks; ours do not depend on it
-        self.errors = None if set(errors.values()) == {"ignore"} else errors  # None: as it is here anyway
+        self.errors = np.geterr()  # the caller's, for his callbacks; ours do not depend on it
         self.handlers = handlers(trainer.callbacks)
 
     # --- callbacks ------------------------------------------------------------------------
@@ -97,7 +96,7 @@ class Fit(Stepper):
             return
         self.seen.epoch, self.seen.step = self.state.epoch, self.state.step
         begin = time.perf_counter()
-        with self.event_whole, np.errstate(**self.errors) if self.errors else contextlib.nullcontext():
+        with self.event_whole, np.errstate(**self.errors):
             for handler in self.handlers[event]:
                 handler(self.seen)
         self.seconds_callbacks += time.perf_counter() - begin
