@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire._inputs import as_source
+from rewire._mapped import mapped_source
 from rewire.streams.kinds import pieces_of
 from rewire.streams.pieces import UNITS, window_of
 from small import GROWN, SELDOM, bits, network
@@ -533,3 +535,13 @@ def test_the_command_line_maps_what_is_large(tmp_path, monkeypatch):
     (tmp_path / "d.npz").write_bytes(whole[:at] + b"x" + whole[at + 1 :])
     with pytest.raises(rw.FileError, match="Bad CRC-32"):
         rw.datasets.load_file(tmp_path / "d.npz")
+
+
+def test_moments_of_some_rows_of_a_file_are_those_of_these_rows(tmp_path):
+    x, some = np.random.default_rng(0).normal(size=(40, 3)), np.array([1, 5, 7])
+    np.save(tmp_path / "x.npy", x)
+    source = mapped_source(np.load(tmp_path / "x.npy", mmap_mode="r"), "X", some)
+    found, expected = source.seen(), as_source(x[some], 3).seen()
+    assert all(
+        np.array_equal(a, b) for a, b in zip(found[0] + found[1], expected[0] + expected[1], strict=True)
+    )

@@ -192,9 +192,9 @@ class DenseSource(Source):
 
     def _moments(self, weight: NDArray[np.float64] | None) -> tuple[Moments, Extremes | None]:
         rows = self.n_samples
-        if weight is None and rows <= self.step():
-            x = np.ascontiguousarray(self.x, np.float64)
-            found = _core.block_moments(x, rows * EPS, LOWEST, HIGHEST)
+        if weight is None and 0 < rows <= self.step():
+            ((_, block),) = self.blocks()  # not the array: of one in a file only some rows may count
+            found = _core.block_moments(np.ascontiguousarray(block, np.float64), rows * EPS, LOWEST, HIGHEST)
             if found is not None:
                 _, mean, deviation, low, high = found
                 return Moments(float(rows), mean, deviation, rows), Extremes(low, high)
