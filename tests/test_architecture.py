@@ -70,8 +70,8 @@ ORDER = """
     comparison.pool comparison.record comparison.result comparison._compare comparison.
     estimators._parameters estimators._auto estimators._split estimators._arguments estimators._units
     estimators._network estimators._parts estimators._fitted estimators._base
-    estimators.classifier estimators.regressor estimators.autoencoder estimators.quick_selection
-    estimators.rbm estimators.
+    estimators._class_weight estimators.classifier estimators.regressor estimators.autoencoder
+    estimators.quick_selection estimators.rbm estimators.
     torch._kernels torch._structures torch._ops torch._resizing torch._norms torch._steps torch._chain
     torch._images torch.linear torch.conv torch._conv1d torch.mlp torch.branches torch.tiled
     torch._models torch._inherited torch._sparsify torch._optimizers torch._twins torch._ranks torch._averages

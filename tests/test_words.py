@@ -32,7 +32,6 @@ BOTH = pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor]
 @pytest.mark.parametrize(
     "name, advice",
     [
-        ("class_weight", "sample_weight"),
         ("alpha", "weight_decay"),
         ("solver", "optimizer"),
         ("callbacks", "Trainer"),

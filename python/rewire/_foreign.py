@@ -146,7 +146,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "callbacks": "a rewire.Trainer takes callbacks",
         "validation_data": "early_stopping=True of the constructor holds some samples out",
         "validation_split": "give the constructor early_stopping=True and validation_fraction",
-        "class_weight": "give sample_weight, by sklearn.utils.class_weight.compute_sample_weight",
+        "class_weight": "a classifier's constructor takes it",
         "weights": "it is called sample_weight here",
         "x": "it is called X here",
     },

@@ -28,8 +28,6 @@ INSTEAD = {
     "beta_2": "give optimizer=rewire.Adam(betas=...)",
     "betas": "give optimizer=rewire.Adam(betas=...)",
     "clip_norm": "give it to an optimizer, optimizer=rewire.SGD(clip_norm=...)",
-    "class_weight": "give fit a weight for each sample, "
-    "sample_weight=sklearn.utils.class_weight.compute_sample_weight(class_weight, y)",
     "loss": "there is only one here; a rewire.Trainer takes any",
     "loss_function": "it is called loss where there are several",
     "callbacks": "a rewire.Trainer takes callbacks",

@@ -248,6 +248,15 @@ class BaseSparseMLP(Fitted):
         """
         raise NotImplementedError
 
+    def _weigh_classes(
+        self, targets: NDArray[Any], weight: NDArray[np.float64] | None, fitted: dict[str, Any], some: bool
+    ) -> NDArray[np.float64] | None:
+        """How much samples of each class count, if not all of them alike.
+
+        ``some``: these may be a piece of a stream in which nothing counts.
+        """
+        return None
+
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
         """scikit-learn's name of the final activation, ours, and the name of the loss that is "auto"."""
         raise NotImplementedError
@@ -328,6 +337,9 @@ class BaseSparseMLP(Fitted):
             weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
             targets, fitted = self._encode(y, not going_on, weight, classes, incremental)
             begin = fitted.pop("_begin", None)
+            of_class = self._weigh_classes(targets, weight, fitted, incremental and going_on)
+            if of_class is not None:
+                weight = of_class[targets] if weight is None else weight * of_class[targets]
             if weight is not None and not weight.any():
                 return False  # a piece of a stream in which nothing counts
             if weight is not None and not weight.all():
@@ -354,7 +366,8 @@ class BaseSparseMLP(Fitted):
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
                 size = self._input_size if going_on else _auto.size_of(X, self.standardize)
                 outputs = (vars(self) if going_on else fitted)["n_outputs_"]
-                amount = self._amount(targets, weight, outputs, options, going_on, incremental)
+                own = weight if of_class is None or weight is None else weight / of_class[targets]
+                amount = self._amount(targets, own, outputs, options, going_on, incremental)
                 amount = amount._replace(size=size)
                 fitted["_input_size"] = size
                 if going_on:

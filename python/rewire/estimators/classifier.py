@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -16,12 +16,24 @@ from sklearn.utils.validation import column_or_1d
 from rewire._checks import describe, detached
 from rewire._moments import quiet
 from rewire._registry import folded
+from rewire._strategies import Strategy
+from rewire.activations import Activation
+from rewire.callbacks import WeightAverage
+from rewire.connectivity import Connectivity
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import Conditional, without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
+from rewire.estimators._class_weight import class_weights
+from rewire.initializers import Initializer
+from rewire.layers import Layer
 from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredHinge
+from rewire.optim import Optimizer
+from rewire.rewiring import Rule
 
 __all__ = ["SparseMLPClassifier"]
+
+# Names inside of the constructor that are no parameters of the base.
+_NOT_OF_BASE = ("self", "__class__", "class_weight")
 
 
 def _of_hinge(model: SparseMLPClassifier) -> bool:
@@ -123,6 +135,11 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         and so does ``{"name": "cross_entropy", "class_weight": [1, 5]}``; an own
         :class:`~rewire.losses.ArrayLoss` of logits is taken too. ``"squared_hinge"`` gives scores, as a
         support vector machine does: ``decision_function`` instead of probabilities.
+    class_weight : dict, "balanced" or None
+        How much a sample counts by its class, times its ``sample_weight``: ``{"yes": 5.0}``, 1 for classes
+        that are not in it. ``"balanced"`` lets every class count alike, n_samples / (n_classes * count of
+        the class) a sample, in each call of ``fit``; ``partial_fit`` and labels refuse it. What early
+        stopping holds out is weighed likewise.
     average : {"ema", "swa"}, dict, WeightAverage or None
         Predict with averages of weights over steps: exponential ones, or the mean over the last quarter of
         the run; ``{"name": "ema", "decay": 0.99}`` says more, see :class:`~rewire.WeightAverage`. Validation
@@ -242,6 +259,52 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     True
     """
 
+    def __init__(
+        self,
+        hidden_layer_sizes: int | tuple[int, ...] = (1000, 1000),
+        activation: str | Activation = "all-relu",
+        *,
+        layers: Sequence[Any] | Callable[[int, int], Sequence[Layer]] | None = None,
+        epsilon: float = 20.0,
+        density: float | None = None,
+        links: int | None = None,
+        distribution: str = "erk",
+        group: int = 1,
+        init: str | float | Initializer = "he",
+        bias_init: str | float | Initializer = "fan-in",
+        connectivity: str | dict[str, Any] | Connectivity = "random",
+        rewiring: str | dict[str, Any] | Rule | None = "set",
+        drop_fraction: float = 0.3,
+        optimizer: str | Optimizer = "adam",
+        learning_rate_init: float | str = "auto",
+        momentum: float = 0.9,
+        weight_decay: float | str = "auto",
+        dropout: float = 0.0,
+        loss: str | dict[str, Any] | Loss = "auto",
+        class_weight: Mapping[Any, float] | str | None = None,
+        average: str | dict[str, Any] | WeightAverage | None = None,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        horizon: int | None = None,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int | float | str | None = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        standardize: bool | str = True,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        shards: int | None = None,
+        workers: int | None = None,
+        strategy: Strategy | None = None,
+        verbose: bool | int = False,
+        dtype: str = "float32",
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in _NOT_OF_BASE}
+        super().__init__(**given)
+        self.class_weight = class_weight
+
     @without_early_stopping
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train one epoch on this data.
@@ -269,6 +332,12 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         if classes is None and y is not None and not hasattr(self, "trainer_"):
             if not type_of_target(_labels("y", y), input_name="y").startswith("multilabel"):
                 raise ValueError("classes must be given in the first call of partial_fit, got None")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight must be a dict or None in partial_fit, which does not see all samples, got "
+                f"{self.class_weight!r}: sklearn.utils.class_weight.compute_class_weight('balanced', "
+                "classes=classes, y=y) gives the numbers"
+            )
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -401,6 +470,24 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
             was = f"{self.n_outputs_} labels" if self._multilabel else "classes"
             raise ValueError(f"y must hold {was} as in the first call, got {describe(y)}")
         return _indicators(y) if multilabel else _indices(y, self.classes_)
+
+    def _weigh_classes(
+        self, targets: NDArray[Any], weight: NDArray[np.float64] | None, fitted: dict[str, Any], some: bool
+    ) -> NDArray[np.float64] | None:
+        if self.class_weight is None:
+            return None
+        if fitted.get("_multilabel", getattr(self, "_multilabel", False)):
+            raise ValueError(
+                f"class_weight must be None for labels, got {describe(self.class_weight)}: give fit a weight "
+                "for each sample, sample_weight=..."
+            )
+        classes = fitted["classes_"] if fitted else self.classes_
+        found = class_weights(self.class_weight, classes, targets, weight)
+        if not some and not (found[targets] if weight is None else found[targets] * weight).any():
+            raise ValueError(
+                f"class_weight must give a class of y a weight > 0, got {describe(self.class_weight)}"
+            )
+        return found
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
         usual = BinaryCrossEntropy.name if fitted["_multilabel"] else CrossEntropy.name
