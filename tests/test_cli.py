@@ -693,10 +693,15 @@ def spoiled(model, tmp_path):
     return path
 
 
+def test_without_a_command_there_is_help(run):
+    code, out, err = run()
+    assert (code, err) == (2, "") and run("--help")[:2] == (0, out)
+    assert all(f"\n    {name} " in out for name in ("train", "eval", "demo"))
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "COMMAND"),
         (["fly"], "fly"),
         (["train"], "--data is needed"),
         (

@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 
 from rewire._checks import printable
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
     except SystemExit as leaving:  # argparse has said what there is to say
         return int(leaving.code or 0)
+    if arguments.command is None:
+        return _overview(parser)
     try:
         with _warnings_in_a_line(arguments.command), _report_beside(getattr(arguments, "json", None)):
             import_all(getattr(arguments, "modules", None) or ())
@@ -77,6 +79,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         words = str(error) or type(error).__name__
         return _say(arguments.command, words if isinstance(error, _EXPECTED) else repr(error), FAILED)
+
+
+def _overview(parser: ArgumentParser) -> int:
+    """Which commands there are, for who has typed none."""
+    try:
+        parser.print_help()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+    return USAGE
 
 
 def _command(name: str) -> Callable[[Namespace], int]:

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         "REWIRE_DEBUG=1 shows tracebacks.",
     )
     parser.add_argument("--version", action="version", version=f"rewire {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     demo = add_command(commands, "demo", "train on the built-in digits, print a table, write a picture")
     demo.add_argument("--out", default="rewire-demo.png", metavar="FILE", help="(default: %(default)s)")
