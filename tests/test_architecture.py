@@ -63,7 +63,7 @@ ORDER = """
     progress workers.joining
     _density _carried _ready _run _snapshot _stepper _fit _wasap _wassp _own_stepper
     _evaluating _memory _holding _own_steps _own_loop _keeping trainer units presets
-    datasets._mapping datasets._tables datasets._dataset datasets._parts datasets.* datasets.
+    datasets._mapping datasets._words datasets._tables datasets._dataset datasets._parts datasets.* datasets.
     plots._style plots._curves plots._comparison plots._inputs plots._structure plots. info
     boltzmann
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child

@@ -1,7 +1,9 @@
 """Files other than archives: tables in CSV, Parquet and single arrays, named arrays in HDF5."""
 
+import re
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +211,27 @@ def test_csv_that_is_no_table(tmp_path, text, words):
     with pytest.raises((rw.FileError, ValueError)) as caught:
         rw.datasets.load(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_a_table_of_words_and_gaps_says_the_line_that_makes_numbers_of_it(tmp_path, monkeypatch, kind):
+    """Words to columns; without rows that have gaps, and without names, of which each row has its own."""
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    comma = {"csv": ",", "tsv": "\t"}[kind]
+    rows = [["sex", "age", "name", "label"]]
+    rows += [
+        ["mf"[i % 2], str(i) if i % 7 else "?", f"name {i}", ["yes", "no"][i % 3 == 0]] for i in range(50)
+    ]
+    path = Path(f"passengers.{kind}")
+    path.write_text("".join(comma.join(row) + "\n" for row in rows))
+    with pytest.raises(rw.FileError, match="has 'm' in column 0 .'sex'. of line 2, where") as caught:
+        rw.datasets.load(path, y="label")
+    line = re.search("import pandas; (.*); y is 'label' there$", str(caught.value))[1]
+    exec(line, {"pandas": pandas})
+    made = rw.datasets.load("numbers.csv", y="label")
+    assert made.X.shape == (50 - 8, 3) and made.classes == ("no", "yes")
+    assert pandas.read_csv("numbers.csv").columns.tolist() == ["age", "label", "sex_f", "sex_m"]
 
 
 def test_arrays_that_are_none(tmp_path):

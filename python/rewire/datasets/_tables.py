@@ -23,6 +23,7 @@ from rewire._checks import describe, integer
 from rewire._fileio import FileError, open_regular
 from rewire._format import plural
 from rewire._inputs import say_size
+from rewire.datasets._words import recipe
 from rewire.streams.kinds import is_large
 from rewire.streams.parquet import Tabled, columns_of, values_of
 
@@ -36,6 +37,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".npy")
 Column = str | int
 
 _ROWS = 1 << 16  # of a table of pyarrow that are made numbers together
+_LOOKED_AT = 10_000  # rows of a table with words in it, to say what to do about them
 _COUNTED = 10  # columns that a line counts which is no row of numbers, whatever is below
 _NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)  # of a column
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*")
@@ -187,10 +189,21 @@ def _refuse_cells(
             where = f"has {cell!r} in column {name} of line {line}"
             if column == at:
                 raise FileError(path, f"{where}, where y should be: leave samples without one out")
-            raise FileError(
-                path, f"{where}, where a number should be: features are numbers, and words or empty cells "
-                "have to become some first",
-            )  # fmt: skip
+            how = "words or empty cells have to become some first"
+            if names is not None and all(names):
+                words = _words_of(text, comma, len(names), at)
+                how = recipe(path, names, words, None if at is None else names[at])
+            raise FileError(path, f"{where}, where a number should be: features are numbers; {how}")
+
+
+def _words_of(text: TextIO, comma: str, width: int, at: int | None) -> list[tuple[str, ...]]:
+    """Of every column but ``at`` the cells that are no numbers, below the names and in so many rows."""
+    text.seek(0)
+    rows = [cells for _, cells in itertools.islice(_rows(text, comma), 1, _LOOKED_AT) if len(cells) == width]
+    return [
+        () if column == at else tuple(cells[column] for cells in rows if not _is_number(cells[column]))
+        for column in range(width)
+    ]
 
 
 def _parsed(words: list[str]) -> NDArray[Any]:
