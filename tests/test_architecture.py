@@ -68,8 +68,8 @@ ORDER = """
     boltzmann
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child
     comparison.pool comparison.record comparison.result comparison._compare comparison.
-    estimators._parameters estimators._auto estimators._split estimators._arguments estimators._units
-    estimators._network estimators._parts estimators._fitted estimators._base
+    estimators._parameters estimators._naming estimators._auto estimators._split estimators._arguments
+    estimators._units estimators._network estimators._parts estimators._fitted estimators._base
     estimators._class_weight estimators.classifier estimators.regressor estimators.autoencoder
     estimators.quick_selection estimators.rbm estimators.
     torch._kernels torch._structures torch._ops torch._resizing torch._norms torch._steps torch._chain

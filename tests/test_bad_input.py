@@ -1240,7 +1240,7 @@ TABLE = [
                     ({"X": with_value(X, INF)}, V, "X contains infinity"),
                     ({"X": X * 1j}, V, "Complex data not supported"),
                     ({"X": X.T}, V, "inconsistent numbers of samples", "[4, 20]"),
-                    ({"X": [["a", "b"]] * 20}, V, "string"),
+                    ({"X": [["a", "b"]] * 20}, V, "X must hold real", "row 0, column 0"),
                     ({"y": None}, V, "y", "None"),
                     ({"y": Y[:-1]}, V, "inconsistent numbers of samples", "[20, 19]"),
                     ({"y": with_value(R, NAN)}, V, "y contains NaN"),
@@ -1291,7 +1291,7 @@ TABLE = [
     ),
     row(
         lambda: small("SparseMLPRegressor").fit(X, np.array(list("abcdefghijklmnopqrst"))),
-        "SparseMLPRegressor.fit", V, "could not convert",
+        "SparseMLPRegressor.fit", V, "y must hold real numbers, got",
     ),
 ]  # fmt: skip
 

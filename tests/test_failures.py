@@ -265,6 +265,7 @@ def changed(y, at, value):
 HOT = np.eye(3)[Y]
 WRONG_FIT = [
     ({"y": changed(Y, 4, 3)}, ValueError, r"y must hold class labels in \[0, 2\], got 3 in row 4"),
+    ({"y": Y + 1}, ValueError, r"y must hold class labels in \[0, 2\] .those from 1 on are y - 1., got 3"),
     ({"y": changed(Y, 4, -1)}, ValueError, r"y must hold class labels in \[0, 2\], got -1 in row 4"),
     (
         {"y": Y.astype(float)},

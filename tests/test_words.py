@@ -25,6 +25,45 @@ FAST = {"hidden_layer_sizes": (30,), "epsilon": 2, "max_iter": 2, "n_jobs": 1, "
 BOTH = pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
 
 
+# --- values that are no numbers
+
+
+@BOTH
+@pytest.mark.parametrize("form", [list, np.array, "object", "category"])
+def test_words_among_features_are_named_with_their_columns(kind, form):
+    """By row and column, and with all columns of words in what makes numbers of them."""
+    rows = [[0.5, "m", "S", "7"]] * 30 + [[1.5, "f", "C", "8"]] * 30
+    names = [1, 2]
+    if isinstance(form, str):
+        pandas = pytest.importorskip("pandas")
+        rows, names = pandas.DataFrame(rows, columns=["fare", "sex", "port", "deck"]), ["sex", "port"]
+        rows = rows.astype({name: form for name in names})
+        rows["deck"] = rows["deck"].astype(int)
+    else:
+        rows = form(rows) if form is list else form(rows, object)
+    words = "^X must hold real numbers, got 'm' in row 0"
+    with pytest.raises((TypeError, ValueError), match=words) as caught:
+        kind(**FAST).fit(rows, Y)
+    assert f"column {names[0]!r}: " in str(caught.value) and f"'ignore'), {names!r})" in str(caught.value)
+    model = kind(**FAST).fit(X[:, :4], Y)
+    if not isinstance(form, str):
+        with pytest.raises((TypeError, ValueError), match=words):
+            model.predict(rows)
+
+
+@pytest.mark.parametrize("form", [list, np.array])
+def test_words_as_numbers_to_predict(form):
+    with pytest.raises(ValueError, match="^y must hold real numbers, got 'low' in row 0: words are classes"):
+        SparseMLPRegressor(**FAST).fit(X, form(["low", "high"] * 30))
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["max_iter", "batch_size", "n_iter_no_change", "learning_rate_init"])
+def test_words_in_the_place_of_numbers(kind, name):
+    with pytest.raises(ValueError, match=rf"^{name} must be an? (integer|number) >=? .* or 'auto', got '10'"):
+        kind(**{**FAST, name: "10"}).fit(X, Y)
+
+
 # --- arguments that estimators do not take
 
 

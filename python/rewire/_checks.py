@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 __all__ = [
     "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "noted",
     "number", "one_of_types", "options", "path", "position", "printable", "refuse_iterables",
-    "refuse_shadowed", "refuse_sparse", "seed", "shadowed", "text", "unknown_argument",
+    "refuse_shadowed", "refuse_sparse", "refuse_word", "seed", "shadowed", "text", "unknown_argument",
 ]  # fmt: skip
 
 _LONG = 256  # bits of an integer that is not printed: Python refuses it for thousands of digits
@@ -298,6 +298,12 @@ def choice(name: str, value: Any, options: Iterable[Any]) -> Any:
         if int(value) in options and not isinstance(value, bool):
             return int(value)
     raise kind(f"{name} must be one of {listed}, got {describe(value)}")
+
+
+def refuse_word(name: str, value: str, expected: str) -> None:
+    """ValueError for a word where only ``"auto"`` may stand for a number."""
+    if value != "auto":
+        raise ValueError(f"{name} must be {expected} or 'auto', got {describe(value)}")
 
 
 def dtype_name(name: str, value: Any, options: Iterable[str]) -> str:

@@ -108,6 +108,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "this compiles a network for predictions; a rewire.Trainer takes loss and optimizer",
     ),
     "Trainer": {
+        "device": "rewire runs on the CPU; threads is how many of its cores",
         "model": "it is called network here",
         "criterion": "it is called loss here",
         "n_jobs": "it is called threads here",
@@ -166,6 +167,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "count_params": "n_params is their number, nnz that of connections",
         "predict_proba": "predict gives probabilities where the last activation is softmax or sigmoid",
         "add": "layers are given as one list",
+        **dict.fromkeys(("to", "cuda", "cpu", "device"), "rewire runs on the CPU"),
         "get_weights": "get_vector gives all values, parameters() each",
         "set_weights": "set_vector writes all values",
         "weights": "parameters() has them by name",

@@ -183,7 +183,10 @@ def class_labels(a: NDArray[Any], n_out: int, name: str) -> Targets:
             f"{name} must hold integer class labels or rows of probabilities, got {a.dtype}: give "
             f"{name}.astype(int) where numbers are whole (estimators take them as they are)"
         )
-    refuse_where((a < 0) | (a >= n_out), a, name, f"hold class labels in [0, {n_out - 1}]")
+    expected = f"hold class labels in [0, {n_out - 1}]"
+    if a.size and (a.min(), a.max()) == (1, n_out):
+        expected += f" (those from 1 on are {name} - 1)"
+    refuse_where((a < 0) | (a >= n_out), a, name, expected)
     return Targets(labels=np.ascontiguousarray(a, dtype=np.int64))
 
 

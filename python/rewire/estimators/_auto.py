@@ -104,7 +104,7 @@ def decay(weight_decay: float | str, optimizer: type[Optimizer], amount: Amount)
         if not takes and value:
             raise ValueError(f"weight_decay must be 0 or 'auto': {optimizer.name!r} takes none, got {value}")
         return value if takes else None
-    _checks.choice("weight_decay", weight_decay, ("auto",))
+    _checks.refuse_word("weight_decay", weight_decay, "a number >= 0")
     if not takes or optimizer.usual_decay is not None:
         return optimizer.usual_decay if takes else None
     return min(MOST, amount.precision / amount.targets) * min(1.0, amount.size / ENOUGH)
@@ -118,7 +118,7 @@ def _arguments(optimizer: Any) -> frozenset[str]:
 def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: float | None) -> Optimizer:
     """The optimizer, with what its constructor takes of these."""
     if isinstance(rate, str):
-        _checks.choice("learning_rate_init", rate, ("auto",))
+        _checks.refuse_word("learning_rate_init", rate, "a number > 0")
         given: dict[str, Any] = {} if optimizer.usual_lr is None else {"lr": optimizer.usual_lr}
     else:
         given = {"lr": _checks.number("learning_rate_init", rate, low=0.0, open_low=True)}
@@ -133,7 +133,7 @@ def epochs(max_iter: int | str, steps: int | None) -> int:
     """Epochs of ``fit``, each of so many steps: "auto" are 100, for few rows as many as 1,500 steps hold."""
     if not isinstance(max_iter, str):
         return _checks.integer("max_iter", max_iter, low=1)
-    _checks.choice("max_iter", max_iter, ("auto",))
+    _checks.refuse_word("max_iter", max_iter, "an integer >= 1")
     return EPOCHS if steps is None else max(EPOCHS, min(MOST_EPOCHS, FEW_STEPS // steps))
 
 
@@ -143,7 +143,7 @@ def patience(n_iter_no_change: int | float | str | None, steps: int | None) -> i
         return None
     if not isinstance(n_iter_no_change, str):
         return _checks.integer("n_iter_no_change", n_iter_no_change, low=1)
-    _checks.choice("n_iter_no_change", n_iter_no_change, ("auto",))
+    _checks.refuse_word("n_iter_no_change", n_iter_no_change, "an integer >= 1, None")
     return PATIENCE if steps is None else max(PATIENCE, -(-PATIENT_STEPS // steps))
 
 

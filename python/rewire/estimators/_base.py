@@ -22,7 +22,7 @@ from sklearn.utils.validation import validate_data
 
 from rewire import _checks
 from rewire._foreign import hinted
-from rewire._inputs import Source, as_source
+from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._precision import DTYPES, KEPT
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
@@ -35,6 +35,7 @@ from rewire.connectivity import Connectivity
 from rewire.estimators import _auto, _parameters, _parts
 from rewire.estimators._auto import Amount
 from rewire.estimators._fitted import Fitted
+from rewire.estimators._naming import named_values
 from rewire.estimators._network import new_network
 from rewire.estimators._split import hold_out
 from rewire.initializers import Initializer
@@ -584,7 +585,7 @@ class BaseSparseMLP(Fitted):
         _auto.epochs(self.max_iter, None)
         _auto.patience(self.n_iter_no_change, None)
         if isinstance(self.batch_size, str):
-            _checks.choice("batch_size", self.batch_size, ("auto",))
+            _checks.refuse_word("batch_size", self.batch_size, "an integer >= 1")
         else:
             _checks.integer("batch_size", self.batch_size, low=1)
         _checks.number("tol", self.tol, low=0.0)
@@ -636,7 +637,7 @@ class BaseSparseMLP(Fitted):
         if is_regressor(self):
             _checks.refuse_sparse("y", y, "y.toarray() is dense")
             numbers["y"] = y
-        with _parameters.named_numbers(**numbers):
+        with named_values(**numbers):
             return validate_data(
                 self,
                 _parameters.features(X),
@@ -648,6 +649,8 @@ class BaseSparseMLP(Fitted):
                 y_numeric=is_regressor(self),
                 ensure_all_finite=not is_large(X),  # else it is looked at when it is learnt from
             )
+            # Columns of categories come through as objects.
+            return numbers_of(X, "X") if X.dtype == object else X, y
 
     def _split(
         self, X: Any, targets: NDArray[Any], weight: NDArray[np.float64] | None, incremental: bool

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rewire._moments import quiet
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import Arguments
+from rewire.estimators._naming import named_values
 from rewire.estimators._network import coefficients, path_strengths
 from rewire.history import History
 from rewire.network import Sequential
@@ -46,7 +47,7 @@ class Fitted(Arguments):
 
     def _validated(self, X: Any) -> Any:
         X = _parameters.features(X)
-        with _parameters.named_numbers(X=X):
+        with named_values(X=X):
             return validate_data(
                 self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=not is_large(X)
             )

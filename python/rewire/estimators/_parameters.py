@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, csr_matrix, issparse
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils import check_random_state
 
 from rewire import _checks, threads
 from rewire._inputs import is_lazy, numbers_of, say_whole
 from rewire._moments import balanced
 from rewire._precision import DTYPES
-from rewire._targets import refuse_where
 from rewire.activations import activation
 from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
@@ -32,7 +29,7 @@ from rewire.streams.parts import Parts
 
 __all__ = [
     "alike", "built_with", "DrawsUndone", "features", "features_pass", "fixed", "hidden_sizes", "link_counts",
-    "loss_of", "n_jobs", "named_numbers", "passes", "plain_values", "sample_weight", "score_weight", "seed",
+    "loss_of", "n_jobs", "passes", "plain_values", "sample_weight", "score_weight", "seed",
     "values_of",
 ]  # fmt: skip
 
@@ -53,40 +50,6 @@ def features(X: Any) -> Any:
     if is_lazy(X):
         say_whole(X, "X")
     return _checks.detached(X, "X")
-
-
-@contextlib.contextmanager
-def named_numbers(**values: Any) -> Iterator[None]:
-    """Let what is no number, or an integer of Python's that no float can hold, be named: argument and place.
-
-    scikit-learn says what came but not of which argument. The kind of error stays the same.
-    """
-    try:
-        yield
-    except (OverflowError, TypeError, ValueError) as error:
-        if any(re.search(rf"\b{name}\b", str(error)) for name in values):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        for name, value in values.items():
-            objects = _objects(value)
-            if objects is not None:
-                try:
-                    numbers = numbers_of(objects, name)
-                except (TypeError, ValueError) as named:
-                    raise kind(str(named)) from None
-                refuse_where(~np.isfinite(numbers), numbers, name, "be finite")
-        raise
-
-
-def _objects(value: Any) -> NDArray[Any] | None:
-    """An array of text or of objects; None for all else, and for a ragged list, of which NumPy makes none."""
-    if issparse(value):
-        return None
-    try:
-        found = np.asarray(value)
-    except ValueError:
-        return None
-    return found.astype(object) if found.dtype.kind in "OSUT" else None
 
 
 def passes(model: Any, X: Any, y: Any) -> bool:

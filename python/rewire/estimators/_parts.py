@@ -17,6 +17,7 @@ from sklearn.utils.validation import validate_data
 from rewire import _checks, _warn
 from rewire._inputs import Source
 from rewire.estimators import _parameters
+from rewire.estimators._naming import named_values
 from rewire.initializers import Initializer, Normal, initializer
 from rewire.losses.values import LARGEST_TARGET
 from rewire.optim import SGD, Optimizer
@@ -35,7 +36,7 @@ TOGETHER = 1000  # rows that are looked at
 
 def samples(model: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
     """Checked samples, an array or CSR, at least so many; with ``reset`` those that say what features are."""
-    with _parameters.named_numbers(X=X):
+    with named_values(X=X):
         return validate_data(
             model,
             _parameters.features(X),

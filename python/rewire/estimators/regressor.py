@@ -18,6 +18,7 @@ from rewire._targets import refuse_where
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
+from rewire.estimators._naming import named_values
 from rewire.estimators._units import OutputUnits, elsewhere, followed, fraction_of, moments_of, near_enough
 from rewire.losses import MSE, ArrayLoss, Huber, Loss, Poisson
 
@@ -143,7 +144,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         """
         found, y = self.predict(X), detached(y, "y")
         _refuse_dates(y)
-        with _parameters.named_numbers(y=y):
+        with named_values(y=y):
             try:
                 truth = np.asarray(y, np.float64)
             except (TypeError, ValueError):
@@ -169,7 +170,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         flat = y.ndim == 1
         _refuse_dates(y)
         given = y.reshape(len(y), -1)
-        with _parameters.named_numbers(y=y):
+        with named_values(y=y):
             y = given.astype(np.float64)
         top = np.abs(y).max(axis=0)
         if not all(map(math.isfinite, top.tolist())):  # a long double, say
