@@ -35,7 +35,7 @@ def package_defaults() -> str:
     found = {
         kind: {
             "trainer": recipe.trainer(data, seed=0, epochs=10).config(),
-            "fit": recipe.fit_options,
+            "fit": recipe.fit_options(data),
         }
         for kind, data in (("classes", classes), ("numbers", numbers))
     }

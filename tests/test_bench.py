@@ -165,7 +165,7 @@ COMMON = ("--tiny", "--threads", "1")
 ARGUMENTS = {"kernels": ("--peers", "rewire,numpy")}
 QUICK = (
     "kernels", "rewiring", "quick", "epoch", "training", "online", "store", "merge", "local_sgd", "workers",
-    "small_data", "curved", "regressions", "scale", "giant", "losses", "parts", "mixing", "boltzmann",
+    "small_data", "curved", "defaults", "scale", "giant", "losses", "parts", "mixing", "boltzmann",
     "selection", "networks", "precision", "one_sample", "sparse_inputs", "sparse_wht",
 )  # fmt: skip
 SLOW = ("beside_torch", "memory", "published", "rules")  # seconds, most of them of processes of their own

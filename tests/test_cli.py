@@ -355,7 +355,7 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
         (["--warmup", "1"], lambda t: t.optimizer.schedule == rw.Cosine(length=1, warmup=1)),
         (
             ["--warmup", "1", "--warmup-to", "3"],
-            lambda t: t.optimizer.schedule == rw.Warmup(3, 10, unit="step", decay=rw.Cosine(2)),
+            lambda t: t.optimizer.schedule == rw.Warmup(3, 38, unit="step", decay=rw.Cosine(2)),
         ),
         (
             ["--average", "swa", "--average-opt", "begin=1"],

@@ -1,6 +1,7 @@
 """A recipe builds what its options say, as ``rewire train`` does, and refuses what would do nothing."""
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ def made(options, data=CLASSES, **more):
         ({"schedule": "step", "epochs": 6}, lambda t: t.optimizer.schedule == rw.Step(every=2)),
         ({"warmup": 3}, lambda t: t.optimizer.schedule == rw.Cosine(length=17, warmup=3)),
         ({"warmup": 3, "warmup_to": 4, "epochs": 6, "schedule": "step"},
-         lambda t: t.optimizer.schedule == rw.Warmup(4, 3, unit="step", decay=rw.Step(every=2))),
+         lambda t: t.optimizer.schedule
+         == rw.Warmup(4, 3 * -(-len(CLASSES.y) // 16), unit="step", decay=rw.Step(every=2))),
         ({"warmup": 3, "warmup_to": 4, "schedule": "constant", "batch_size": 20},
          lambda t: t.optimizer.schedule == rw.Warmup(4, 3 * -(-len(CLASSES.y) // 20), unit="step")),
         ({"schedule": "constant"}, lambda t: t.optimizer.schedule == rw.Constant()),
@@ -103,9 +105,9 @@ def test_numbers_have_no_dropout_and_units_of_their_own(options, dropout, standa
     assert t.standardize_targets is standardized
 
 
-def test_numbers_begin_with_smaller_weights():
+def test_first_weights_go_by_what_is_predicted():
     counts = Dataset("counts", X, np.abs(T), None, None, None, (8,), "here")
-    he, within = rw.He(), rw.initializers.initializer("fan-in")
+    he, within, both = rw.He(), rw.initializers.initializer("fan-in"), rw.Xavier()
     for options, data, init in [
         ({}, NUMBERS, within),
         ({"loss": "poisson"}, counts, within),
@@ -117,7 +119,13 @@ def test_numbers_begin_with_smaller_weights():
         ({"init": "he"}, NUMBERS, he),
         ({"init": "he", "init.gain": 1.0}, NUMBERS, rw.He(gain=1.0)),
         ({"preset": "set-2018"}, NUMBERS, rw.Normal(0.1)),
-        ({}, CLASSES, he),
+        ({}, CLASSES, both),
+        ({"activation": "relu", "hidden": [9] * 3}, CLASSES, both),
+        ({"activation": "relu", "hidden": [9] * 6}, CLASSES, rw.Xavier(gain=2.0**0.25)),
+        ({"loss": "squared_hinge"}, CLASSES, both),
+        ({"activation": "tanh"}, CLASSES, he),
+        ({"init": "he"}, CLASSES, he),
+        ({"preset": "set-2018"}, CLASSES, rw.Normal(0.1)),
     ]:
         assert {layer.init for layer in made(options, data).network.weight_layers} == {init}
 
@@ -152,10 +160,49 @@ def test_first_weights_of_numbers_leave_a_signal(options):
     assert trainer.evaluate(data.X, data.y)["r2"] > 0.3
 
 
+def sides_of_a_plane():
+    data = plane()
+    return replace(data, y=(data.y > 0.0).astype(np.int64), classes=(0, 1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_steps_on_classes_are_less_violent(seed):
+    """Behind ten features of He's scale: a network that knows nothing has a loss of log 2."""
+    data = sides_of_a_plane()
+    by_default, he = (
+        Recipe({"hidden": [1000, 1000, 1000], **options})
+        .trainer(data, seed=seed, threads=1)
+        .fit(data.X, data.y, epochs=1, batch_size=128, verbose=0)
+        for options in ({}, {"init": "he"})
+    )
+    assert by_default["loss"][0] < 1.0 < 2.0 < he["loss"][0]
+
+
+@pytest.mark.parametrize("depth, kind", [(12, "all-relu"), (12, "relu")])
+def test_first_weights_of_classes_leave_a_signal(depth, kind):
+    data, recipe = sides_of_a_plane(), Recipe({"hidden": [60] * depth, "activation": kind})
+    trainer = recipe.trainer(data, seed=0, threads=1)
+    trainer.fit(data.X, data.y, epochs=10, batch_size=32, verbose=0)
+    assert trainer.evaluate(data.X, data.y)["accuracy"] > 0.85
+
+
 def test_classes_have_dropout():
     t = made({})
     assert [layer.p for layer in t.network.layers if isinstance(layer, rw.Dropout)] == [0.2, 0.2]
     assert not t.standardize_targets
+
+
+@pytest.mark.parametrize(
+    "samples, batch",
+    [(1, 16), (959, 16), (960, 32), (1919, 32), (1920, 64), (3839, 64), (3840, 128), (60_000, 128)],
+)
+def test_few_samples_of_classes_come_in_smaller_batches(samples, batch):
+    def size(options, data=CLASSES):
+        return Recipe(options).fit_options(data, samples)["batch_size"]
+
+    assert size({}) == size({"loss": "squared_hinge"}) == batch
+    assert size({"batch_size": 100}) == 100
+    assert size({}, NUMBERS) == size({"preset": "set-2018"}) == 128
 
 
 def test_objects_are_not_shared():

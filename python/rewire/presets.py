@@ -31,6 +31,8 @@ __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 COUNTS = {"epsilon", "density", "links"}  # what says how many links there are, one at a time
 SAMPLES = 10_000  # at most so many samples for a correlated connectivity
 
+FEW_STEPS = 30  # of an epoch of few samples, as long as batches need not be smaller than `least_batch` for it
+
 # The SET authors' code draws +-sqrt(6 / n_in) and calls it he_uniform: the dense fan-in, ReLU's gain.
 _HE_UNIFORM = He("uniform", "dense", gain=2.0**0.5)
 
@@ -60,6 +62,7 @@ class Preset:
     decay: str = "l2"
     clip_norm: float | None = None
     batch_size: int = 128
+    least_batch: int | None = None  # down to which batches of few samples go, see `batch_for`
     drop_fraction: float = 0.3
     drop_decay: str = "constant"  # what SET calls `decay`
     drop_end: int | float | None = None  # what SET calls `end`
@@ -84,6 +87,17 @@ class Preset:
             "group": self.group,
         }
         return mlp_layers(sizes, output=output, **{**options, **changes})
+
+    def batch_for(self, samples: int) -> int:
+        """Samples of a step where an epoch has so many.
+
+        Where ``least_batch`` is given, that is the largest power of two by which an epoch has `FEW_STEPS`
+        steps, within ``least_batch`` and ``batch_size``: twenty epochs of two steps each learn little.
+        """
+        if self.least_batch is None:
+            return self.batch_size
+        enough = max(1, samples // FEW_STEPS)
+        return min(self.batch_size, max(self.least_batch, 1 << (enough.bit_length() - 1)))
 
     def optimizer(self, epochs: int | None = None, **changes: Any) -> Optimizer:
         """The optimizer; a cosine needs to know how many ``epochs`` it has, else lr stays constant."""
@@ -121,11 +135,13 @@ PRESETS = {
             "default",
             "Ours, for twenty epochs or so: neurons in groups of four that share their sources, which makes "
             "an epoch quicker; weights start at the scale of the fan-in a neuron really has, a larger "
-            "learning rate that falls along a cosine, gradients of a norm of at most 5, dropout 0.2 (where "
-            "`rewire train` and `rewire compare` predict numbers none, and smaller weights for ReLUs), "
+            "learning rate that falls along a cosine, gradients of a norm of at most 5, dropout 0.2, "
             "no decay; new links start at zero, and the fraction that SET drops falls along a cosine to 0 at "
-            "three quarters of the run, so that all links have time to learn.",
+            "three quarters of the run, so that all links have time to learn. `rewire train` and `rewire "
+            "compare` begin ReLUs with smaller weights, use no dropout for numbers, and for fewer than 3,840 "
+            "samples of classes batches of 64, 32 or 16, so that an epoch has steps enough.",
             group=4,
+            least_batch=16,
             dropout=0.2,
             lr=0.1,
             clip_norm=5.0,

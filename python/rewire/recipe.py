@@ -29,7 +29,7 @@ from rewire._registry import Registry
 from rewire.activations import Abs, Activation, AllReLU, LeakyReLU, Linear, ReLU, activation
 from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
-from rewire.initializers import WITHIN_FAN_IN, He
+from rewire.initializers import WITHIN_FAN_IN, He, Xavier
 from rewire.layers import Layer
 from rewire.layers.base import KINDS as LAYERS
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Poisson
@@ -260,10 +260,13 @@ class Recipe:
             raise ValueError(f"give one of {', '.join(COUNTS)}, got {' and '.join(counts)}")
         if counts:
             changes = {"epsilon": None, **changes}  # the preset's
-        if self.preset is presets.PRESETS["default"] and isinstance(self.loss(data), NUMBERS):
-            changes = {"dropout": 0.0, **changes}
-            if isinstance(self.activation, RECTIFIERS):
-                changes["init"] = small_init(self.activation.gain, len(self.hidden))
+        if self.preset is presets.PRESETS["default"]:
+            numbers, bends = isinstance(self.loss(data), NUMBERS), isinstance(self.activation, RECTIFIERS)
+            if numbers:
+                changes = {"dropout": 0.0, **changes}
+            if bends and (numbers or _tells(data)):
+                first = small_init if numbers else even_init
+                changes["init"] = first(self.activation.gain, len(self.hidden))
         if (init := self._part("init")) is not None:
             changes["init"] = init
         if (connectivity := self._part("connectivity")) is not None:
@@ -374,11 +377,16 @@ class Recipe:
         """Epochs over which the learning rate rises."""
         return integer("warmup", self._get("warmup", 0), low=0)
 
-    @property
-    def fit_options(self) -> dict[str, Any]:
-        """Arguments of ``Trainer.fit`` beside the data and epochs."""
+    def fit_options(self, data: Dataset, samples: int | None = None) -> dict[str, Any]:
+        """Arguments of ``Trainer.fit`` beside the data and epochs.
+
+        Batches of classes are smaller where there are few samples, of all by default, or only so many to
+        learn from. Of numbers they are not: on those with much noise that was worse.
+        """
+        few = data.X.shape[0] if samples is None else samples
+        usual = self.preset.batch_for(few) if _tells(data) else self.preset.batch_size
         return {
-            "batch_size": integer("batch_size", self._get("batch_size", self.preset.batch_size), low=1),
+            "batch_size": integer("batch_size", self._get("batch_size", usual), low=1),
             "shuffle": boolean("shuffle", self._get("shuffle", True)),
         }
 
@@ -407,7 +415,8 @@ class Recipe:
         steps : int, optional
             Of an epoch, which ``warmup_to`` goes by; by default those of all samples in whole batches.
         """
-        steps = -(-data.X.shape[0] // self.fit_options["batch_size"]) if steps is None else steps
+        if steps is None:
+            steps = -(-data.X.shape[0] // self.fit_options(data)["batch_size"])
         epochs, loss = self.epochs if epochs is None else epochs, self.loss(data)
         if not isinstance(network, Sequential):
             layers = self.layers(data) if network is None else network
@@ -429,6 +438,11 @@ class Recipe:
 
 
 # --- pieces
+
+
+def _tells(data: Dataset) -> bool:
+    """Whether there are classes or labels to tell, not numbers."""
+    return data.classes is not None or data.has_labels
 
 
 def _refuse_classes(loss: Loss, data: Dataset) -> None:
@@ -458,8 +472,23 @@ def small_init(gain: float, depth: int) -> He:
     layers, all of them shrink signals as much as three would: else nothing would be left of them after ten.
     Other activations keep He's scale: of smaller sums a sigmoid or a tanh is nearly linear.
     """
-    fraction = min(1.0, SMALLER / max(1, depth))
-    return He("uniform", gain=WITHIN_FAN_IN**fraction * gain ** (1.0 - fraction))
+    shrinking = _shrinking(depth)
+    return He("uniform", gain=WITHIN_FAN_IN**shrinking * gain ** (1.0 - shrinking))
+
+
+def even_init(gain: float, depth: int) -> Xavier:
+    """The same for classes.
+
+    He's scale looks at the fan-in alone: behind few features it makes a wide layer so loud that the first
+    steps go far astray, and small samples leave no time to come back. Xavier's evens out fan-in and fan-out.
+    Made for activations of gain 1, it shrinks signals of rectifiers, and likewise by three layers at most.
+    """
+    return Xavier(gain=gain ** (1.0 - _shrinking(depth)))
+
+
+def _shrinking(depth: int) -> float:
+    """The power with which each of so many hidden layers shrinks signals: 1 as long as there are few."""
+    return min(1.0, SMALLER / max(1, depth))
 
 
 def final_for(loss: Loss) -> str:

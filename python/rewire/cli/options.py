@@ -214,7 +214,10 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="option of the loss, such as label_smoothing=0.1 of cross_entropy or delta=0.5 of huber; may be "
         "repeated",
     )  # fmt: skip
-    training.add_argument("--batch-size", type=whole(1), help="(default: 128)")
+    training.add_argument(
+        "--batch-size", type=whole(1),
+        help="samples of a step (default: 128; of classes below 3,840 samples 64, 32 or 16)",
+    )  # fmt: skip
     training.add_argument(
         "--shards", type=whole(1), metavar="N",
         help="cut each batch into so many parts, whose gradients are added in a fixed order: bits depend on "

@@ -220,6 +220,9 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
     with usage():
         learnt = _to_learn(data, notes["validation"])
         apart = 1 if plan is None else trainings_of(plan, processes)  # trainings with batches of their own
+        recipe = Recipe(recipe_options(arguments))
+        if not isinstance(learnt, FileParts):
+            notes["batch_size"] = recipe.fit_options(data, learnt // apart)["batch_size"]
         shards = apart
         if isinstance(learnt, FileParts) and not has_whole_batches(plan):
             most = max(processes, (plan.workers or 1) if isinstance(plan, WASSP) else 1)
@@ -231,7 +234,6 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
             steps = learnt.steps(-(-together // shards), shards)
         else:
             steps = -(-learnt // together)
-        recipe = Recipe(recipe_options(arguments))
         trainer = recipe.trainer(data, seed=arguments.seed or 0, threads=arguments.threads, steps=steps)
         trainer.metrics = True  # a line for each epoch tells it
     return trainer, data, notes, plan

@@ -367,7 +367,7 @@ def _checked(contender: Contender, task: Task, first: int) -> str:
     data = task.data
     with naming(contender.name):
         recipe = contender.recipe
-        _ = recipe.epochs, recipe.fit_options
+        _ = recipe.epochs, recipe.fit_options(data)
         trainer = contender.trainer(data, seed=first)
         network = trainer.network
         if network.n_in != data.X.shape[1]:

@@ -51,7 +51,7 @@ def run(
         with says_interrupted():
             history = trainer.fit(
                 data.X, data.y, epochs=epochs or recipe.epochs, validation_data=task.validation, verbose=0,
-                workers=1, **recipe.fit_options,
+                workers=1, **recipe.fit_options(data),
             )  # fmt: skip
         if history.interrupted:
             raise Interrupted
@@ -99,7 +99,7 @@ def measure(task: Task, contender: Contender, *, epochs: int, threads: int | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run that short is nobody's wish
         trainer = contender.trainer(data, seed=0, epochs=epochs, threads=threads)
-        history = trainer.fit(data.X, data.y, epochs=epochs, verbose=0, workers=1, **recipe.fit_options)
+        history = trainer.fit(data.X, data.y, epochs=epochs, verbose=0, workers=1, **recipe.fit_options(data))
     if history.interrupted:
         raise Interrupted
     return {"seconds_per_epoch": statistics.fmean(_spent(history))}
