@@ -159,6 +159,12 @@ MISSING: Mapping[str, str] = {
     '"n_out": 10}, as estimators and rewire.compare take them, n_in follows from the layer before',
 }
 
+_CPU = dict.fromkeys(("to", "cuda", "cpu", "device"), "rewire runs on the CPU")
+_EXPORT = dict.fromkeys(
+    ("to_onnx", "export"),
+    "files are rewire's own; elsewhere a network is made of store.to_csr() and bias of each layer of weights",
+)
+
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Sequential": {
         "fit": f"{_OF_TRAINER}: Trainer(network, loss=...).fit(X, y)",
@@ -167,7 +173,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "count_params": "n_params is their number, nnz that of connections",
         "predict_proba": "predict gives probabilities where the last activation is softmax or sigmoid",
         "add": "layers are given as one list",
-        **dict.fromkeys(("to", "cuda", "cpu", "device"), "rewire runs on the CPU"),
+        **_EXPORT,
+        **_CPU,
         "get_weights": "get_vector gives all values, parameters() each",
         "set_weights": "set_vector writes all values",
         "weights": "parameters() has them by name",
@@ -187,6 +194,22 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "partial_fit": "every call of fit goes on: fit(X, y, epochs=1)",
         "train": "fit trains",
         "train_on_batch": "it is called train_step here",
+    },
+    "Fitted": {
+        "save": "pickle or joblib.dump keeps it whole, network_.save the network alone",
+        "coef_": "coefs_ has the weights of every layer",
+        "intercept_": "intercepts_ has the biases of every layer",
+        "loss_history_": "it is called loss_curve_ here",
+        "summary": "print(network_)",
+        **_EXPORT,
+        **_CPU,
+    },
+    "Dataset": {
+        "X_train": "it is called X here",
+        "y_train": "it is called y here",
+        "data": "it is called X here",
+        "target": "it is called y here",
+        "target_names": "it is called classes here",
     },
     "History": {
         "history": 'history["loss"] is a column, history.columns has their names',

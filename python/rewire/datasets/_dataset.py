@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._fileio import FileError, foreign, open_regular
+from rewire._foreign import ForeignAttributes
 from rewire._record import record
 from rewire._targets import is_whole
 from rewire._warn import warn
@@ -27,7 +28,7 @@ _CSR = _MATRIX | {"indices", "indptr"}
 
 
 @record
-class Dataset:
+class Dataset(ForeignAttributes):
     """Features and targets, with a test set where there is one.
 
     Attributes

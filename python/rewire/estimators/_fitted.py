@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from rewire._foreign import ForeignAttributes
 from rewire._moments import quiet
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import Arguments
@@ -24,7 +25,7 @@ from rewire.trainer import Trainer
 __all__ = ["Fitted"]
 
 
-class Fitted(Arguments):
+class Fitted(ForeignAttributes, Arguments):
     """Attributes of both estimators, and the network that predicts."""
 
     trainer_: Trainer

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewire import _checks, _core
+from rewire.activations import Activation
 from rewire.layers.base import Layer, refuse_incomplete
 from rewire.layers.dependence import Passage
 
@@ -74,6 +75,11 @@ def checked(layers: Any, where: str = "layers") -> list[Layer]:
         raise TypeError(f"{where} must be a list of layers, got {_checks.describe(layers)}")
     found = list(layers)
     for i, layer in enumerate(found):
+        if isinstance(layer, Activation):
+            raise TypeError(
+                f"{where}[{i}] must be a Sparse, Dense or another layer, got {layer!r}: layers of weights "
+                "take it, activation=..."
+            )
         _checks.one_of_types(f"{where}[{i}]", layer, Layer, "a Sparse, Dense or another layer")
         refuse_incomplete(f"{where}[{i}]", type(layer))
         _checks.refuse_shadowed(f"{where}[{i}]", layer)
