@@ -27,8 +27,8 @@ ORDER = """
     _registry
     _params _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads
     _moments _inputs
-    _mapped _targets _digest streams.pieces streams.sliced streams.iterated streams.parquet streams.parts
-    streams.joined streams.kinds
+    _mapped _targets _class_weight _digest streams.pieces streams.sliced streams.iterated streams.parquet
+    streams.parts streams.joined streams.kinds
     streams.joining streams.ahead streams.windows streams.stream streams.
     standardizer workspace _positions _links _view _no_array _products _items
     _edit_plan _edits _built _streaming _pickling store _merging _structure activations initializers
@@ -70,8 +70,8 @@ ORDER = """
     comparison.pool comparison.record comparison.result comparison._compare comparison.
     estimators._parameters estimators._naming estimators._auto estimators._split estimators._arguments
     estimators._units estimators._network estimators._parts estimators._fitted estimators._base
-    estimators._class_weight estimators.classifier estimators.regressor estimators.autoencoder
-    estimators.quick_selection estimators.rbm estimators.
+    estimators.classifier estimators.regressor estimators.autoencoder estimators.quick_selection
+    estimators.rbm estimators.
     torch._kernels torch._structures torch._ops torch._resizing torch._norms torch._steps torch._chain
     torch._images torch.linear torch.conv torch._conv1d torch.mlp torch.branches torch.tiled
     torch._models torch._inherited torch._sparsify torch._optimizers torch._twins torch._ranks torch._averages

@@ -14,8 +14,8 @@ from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 
 from rewire import SparseMLPClassifier
+from rewire._class_weight import class_weights
 from rewire.estimators._base import BaseSparseMLP
-from rewire.estimators._class_weight import class_weights
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(90, 5))

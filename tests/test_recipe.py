@@ -186,6 +186,14 @@ def test_first_weights_of_classes_leave_a_signal(depth, kind):
     assert trainer.evaluate(data.X, data.y)["accuracy"] > 0.85
 
 
+def test_balanced_classes_are_counted():
+    rare = replace(CLASSES, y=np.repeat([0, 1, 2], [len(Y) - 30, 20, 10]))
+    loss = Recipe({"loss.class_weight": "balanced"}).loss(rare)
+    np.testing.assert_allclose(np.bincount(rare.y) * loss.class_weight, len(Y) / 3)
+    with pytest.raises(TypeError, match="class_weight must be a list of numbers, .* got 'equal'"):
+        Recipe({"loss.class_weight": "equal"}).loss(rare)
+
+
 def test_classes_have_dropout():
     t = made({})
     assert [layer.p for layer in t.network.layers if isinstance(layer, rw.Dropout)] == [0.2, 0.2]

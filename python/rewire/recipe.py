@@ -25,6 +25,7 @@ from rewire._checks import (
     standardizing,
     unknown_argument,
 )
+from rewire._class_weight import class_weights
 from rewire._registry import Registry
 from rewire.activations import Abs, Activation, AllReLU, LeakyReLU, Linear, ReLU, activation
 from rewire.callbacks import callback_from_config, weight_average
@@ -222,7 +223,11 @@ class Recipe:
     def loss(self, data: Dataset) -> Loss:
         """By default cross entropy for classes, of a yes or no for labels, squared errors for numbers."""
         labels = "binary_cross_entropy" if data.has_labels else "mse"
-        found = losses.loss(self._part("loss", labels if data.classes is None else "cross_entropy"))
+        what = self._part("loss", labels if data.classes is None else "cross_entropy")
+        if data.classes is not None and isinstance(what, Mapping) and what.get("class_weight") == "balanced":
+            classes = np.arange(len(data.classes))
+            what = {**what, "class_weight": class_weights("balanced", classes, np.asarray(data.y), None)}
+        found = losses.loss(what)
         if data.classes is not None:
             _refuse_classes(found, data)
         elif isinstance(found, CrossEntropy) and data.y.ndim == 1:

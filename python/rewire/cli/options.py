@@ -211,8 +211,8 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     add_registered(training, "--loss", losses, usual)
     training.add_argument(
         "--loss-opt", type=assignment, action="append", metavar="NAME=VALUE",
-        help="option of the loss, such as label_smoothing=0.1 of cross_entropy or delta=0.5 of huber; may be "
-        "repeated",
+        help="option of the loss, such as label_smoothing=0.1 or class_weight=balanced of cross_entropy, or "
+        "delta=0.5 of huber; may be repeated",
     )  # fmt: skip
     training.add_argument(
         "--batch-size", type=whole(1),

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from rewire._checks import describe, detached
+from rewire._class_weight import class_weights
 from rewire._moments import quiet
 from rewire._registry import folded
 from rewire._strategies import Strategy
@@ -23,7 +24,6 @@ from rewire.connectivity import Connectivity
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import Conditional, without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
-from rewire.estimators._class_weight import class_weights
 from rewire.initializers import Initializer
 from rewire.layers import Layer
 from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredHinge
