@@ -703,6 +703,8 @@ def test_without_a_command_there_is_help(run):
     "arguments, words",
     [
         (["fly"], "fly"),
+        (["train", "digits"], "unrecognized arguments: digits; data are named by --data digits"),
+        ([*TRAIN, "--device", "cuda"], "rewire runs on the CPU, on --threads of its cores"),
         (["train"], "--data is needed"),
         (
             ["train", "--data", "mnist"],

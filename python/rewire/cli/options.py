@@ -57,8 +57,13 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is a command away."""
 
     def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments") and message.lower().endswith(datasets.FILES):
+        what, _, words = message.partition("unrecognized arguments: ")
+        if not what and words.lower().endswith(datasets.FILES):
             message += "; train and eval take many files by a pattern in quotes, --data 'DIR/*.parquet'"
+        elif words in datasets.NAMES:
+            message += f"; data are named by --data {words}"
+        elif words.startswith(("--device", "--gpu", "--cuda")):
+            message += "; rewire runs on the CPU, on --threads of its cores"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
