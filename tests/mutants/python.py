@@ -422,9 +422,23 @@ MUTANTS = [
     Mutant(
         "numbers-begin-as-classes-do",
         "recipe.py",
-        "if isinstance(self.activation, RECTIFIERS):",
-        "if False:",
-        "test_recipe.py::test_numbers_begin_with_smaller_weights",
+        "first = small_init if numbers else even_init",
+        "first = even_init",
+        "test_recipe.py::test_first_weights_go_by_what_is_predicted",
+    ),
+    Mutant(
+        "few-samples-in-batches-twice-as-large",
+        "presets.py",
+        "1 << (enough.bit_length() - 1)",
+        "1 << enough.bit_length()",
+        "test_recipe.py::test_few_samples_of_classes_come_in_smaller_batches",
+    ),
+    Mutant(
+        "weights-of-classes-make-rows",
+        "estimators/_base.py",
+        "weight / of_class[targets]",
+        "weight",
+        "test_class_weight.py::test_rows_count_by_their_own_weights_where_decay_goes_by_them",
     ),
     Mutant(
         "deep-networks-shrink-signals-in-every-layer",
