@@ -210,7 +210,7 @@ def test_few_samples_of_classes_come_in_smaller_batches(samples, batch):
 
     assert size({}) == size({"loss": "squared_hinge"}) == batch
     assert size({"batch_size": 100}) == 100
-    assert size({}, NUMBERS) == size({"preset": "set-2018"}) == 128
+    assert size({}, NUMBERS) == size({"preset": "set-2018"}) == size({"activation": "gelu"}) == 128
 
 
 def test_objects_are_not_shared():

@@ -221,7 +221,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     training.add_argument(
         "--batch-size", type=whole(1),
-        help="samples of a step (default: 128; of classes below 3,840 samples 64, 32 or 16)",
+        help="samples of a step (default: 128; ReLUs on fewer than 3,840 samples of classes 64, 32 or 16)",
     )  # fmt: skip
     training.add_argument(
         "--shards", type=whole(1), metavar="N",
