@@ -146,11 +146,11 @@ def test_labels_of_nullable_columns_are_scored(kind):
     assert model.score(X, y) == model.score(X, labels.astype(int))
 
 
-# What is no number, as X and as targets: the kind of error, and what it says beside argument and place.
+# What is no number, as X and as targets: the kind of error, and what it says between argument and place.
 STRANGE = {
-    "text": ("?", ValueError, "could not convert string to float: '?'"),
-    "bytes": (b"?", ValueError, "could not convert string to float: b'?'"),
-    "object": (object(), TypeError, r"float\(\) argument must be"),
+    "text": ("?", ValueError, "got '\\?'"),
+    "bytes": (b"?", ValueError, "got dtype object: could not convert string to float: b'\\?'"),
+    "object": (object(), TypeError, r"got dtype object: float\(\) argument must be.*"),
 }
 
 
@@ -160,13 +160,13 @@ def test_estimators_name_the_place_of_what_is_no_number(case):
     value, kind, words = STRANGE[case]
     x, y = X.astype(object), ONES.astype(object)
     x[ROW, COLUMN] = y[ROW] = value
-    model, must = regressor(), "must hold real numbers, got dtype object"
+    model, must = regressor(), "must hold real numbers,"
     for call in (model.fit, model.partial_fit):
-        with pytest.raises(kind, match=f"^X {must}: {words}.* in row {ROW}, column {COLUMN}$"):
+        with pytest.raises(kind, match=f"^X {must} {words} in row {ROW}, column {COLUMN}"):
             call(x, ONES)
-        with pytest.raises(kind, match=f"^y {must}: {words}.* in row {ROW}"):
+        with pytest.raises(kind, match=f"^y {must} {words} in row {ROW}"):
             call(X, y)
-    with pytest.raises(kind, match=f"^X {must}: {words}.* in row {ROW}, column {COLUMN}$"):
+    with pytest.raises(kind, match=f"^X {must} {words} in row {ROW}, column {COLUMN}"):
         model.predict(x)
 
 
