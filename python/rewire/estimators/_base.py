@@ -638,7 +638,7 @@ class BaseSparseMLP(Fitted):
             _checks.refuse_sparse("y", y, "y.toarray() is dense")
             numbers["y"] = y
         with named_values(**numbers):
-            return validate_data(
+            X, y = validate_data(
                 self,
                 _parameters.features(X),
                 _checks.detached(y, "y"),
