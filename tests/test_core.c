@@ -90,7 +90,7 @@ int main(int argc, char **argv)
     RUN(test_history_leaves_no_trace);
     RUN(test_merges_by_definition);
     RUN(test_merges_of_few_links_in_wide_rows);
-    RUN(test_a_floor_that_is_too_high);
+    RUN(test_a_sample_that_misleads);
     RUN(test_a_merge_takes_what_it_keeps);
     RUN(test_merges_refuse_what_does_not_fit);
     RUN(test_interrupted_merges_change_nothing);

@@ -15,7 +15,8 @@
 #define RW_RANK_INLINE static inline __attribute__((always_inline))
 static inline bool rw_ranks_pay(void)
 {
-    return __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    return __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi")
+        && __builtin_cpu_supports("bmi2");
 }
 #else
 #define RW_RANK_TARGET

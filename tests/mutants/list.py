@@ -398,7 +398,7 @@ MUTANTS = [
         "store/merge.c",
         "if (!st && m->floor && m->out->slots < slots)",
         "if (!st && m->floor && m->out->slots < 0)",
-        "test_a_floor_that_is_too_high",
+        "test_a_sample_that_misleads",
     ),
     Mutant(
         "merge-keeps-all-ties",
@@ -426,7 +426,7 @@ MUTANTS = [
         "store/merge_group.h",
         "(a[low + half] <= (b[n - low - half - 1] | UINT32_MAX))",
         "(a[low + half] <= b[n - low - half - 1])",
-        "test_merges_by_definition",
+        "test_merges_of_few_links_in_wide_rows",
     ),
     Mutant(
         "merge-forgets-what-it-closed-up",
@@ -461,7 +461,7 @@ MUTANTS = [
         "store/merge.c",
         "bool found = worse < n && n <= most;",
         "bool found = n <= most;",
-        "test_a_floor_that_is_too_high",
+        "test_a_sample_that_misleads",
     ),
     Mutant(
         "merge-leaves-ranks-behind",
