@@ -3,8 +3,9 @@
  *      z = (x - mean) / sqrt(variance + eps),   y = gain * z + shift
  *
  * with mean and variance over the n values of a sample (layer), or over the samples of a
- * feature (batch); or with 0 for the mean, and the mean square for the variance (RMS). gain, shift and whatever else goes by feature have n values, padded with
- * zeros to a multiple of RW_ROW_PAD. z is kept for the way back.
+ * feature (batch); or with 0 for the mean, and the mean square for the variance (RMS). gain, shift and
+ * whatever else goes by feature have n values, padded with zeros to a multiple of RW_ROW_PAD. z is kept for
+ * the way back.
  *
  * Ba, Kiros, Hinton, Layer Normalization, arXiv:1607.06450; Zhang, Sennrich, Root
  * Mean Square Layer Normalization, arXiv:1910.07467; Ioffe, Szegedy, Batch Normalization, ICML

@@ -250,11 +250,9 @@ static rw_status find_last(merging *m, int64_t slots)
     if (m->floor) { /* below which none is left */
         int64_t most = rw_min64(RW_MERGE_NEAR * surplus, m->out->slots);
         rw_status st = find_last_within(m, m->floor, m->ceiling - m->floor, most, surplus);
-        if (st != RW_ENOENT)
+        if (st == RW_OK)
             return st;
     }
-    for (int t = 0; t < m->threads; t++)
-        memset(m->of[t].bins, 0, SCORE_BINS * sizeof *m->of[t].bins);
     rw_status st = each_merge_block(m, count_merged_block);
     if (st)
         return st;
@@ -316,7 +314,7 @@ static bool merge_scratch_new(const merging *m, merge_scratch *t)
     t->stamp = STAMP_FIRST;
     if (m->plain) {
         t->seen = rw_calloc_array(m->places, sizeof *t->seen);
-        t->rank = rw_calloc_array((size_t)m->words, sizeof *t->rank);
+        t->rank = m->words ? rw_calloc_array((size_t)m->words, sizeof *t->rank) : NULL;
     } else {
         t->of.entry = rw_calloc_array(n_in, sizeof *t->of.entry);
     }
@@ -331,8 +329,9 @@ static bool merge_scratch_new(const merging *m, merge_scratch *t)
     t->bins = rw_calloc_array(SCORE_BINS, sizeof *t->bins);
     for (size_t i = 0; i < values && t->sum; i++)
         t->sum[i] = rw_blend_start(m->how);
-    return (m->plain ? t->seen && t->rank : t->of.entry != NULL) && t->keys[0] && t->keys[1] && t->begin
-        && t->length && t->value && t->sum && t->source && t->holders && t->bins;
+    bool found = m->plain ? t->seen && (t->rank || !m->words) : t->of.entry != NULL;
+    return found && t->keys[0] && t->keys[1] && t->begin && t->length && t->value && t->sum && t->source
+        && t->holders && t->bins;
 }
 
 static void merge_scratch_free(const merging *m, merge_scratch *t)
@@ -383,6 +382,9 @@ static rw_status merging_start(merging *m)
     if (m->room > INT32_MAX / 2) /* places in tables and keys */
         return RW_ENOMEM;
     m->room = rw_max64(m->room, 1);
+    int64_t words = rw_rank_words(m->from[0]->n_in);
+    bool pays = m->plain && m->k > 1 && words <= m->room && rw_ranks_pay();
+    m->words = pays ? words : 0;
     for (m->places = SEEN_LEAST; m->places < SEEN_MOST && m->places < SEEN_A_LINK * m->room;)
         m->places *= 2;
     m->threads = rw_threads_for(m->run->threads, all * m->width * RW_COST_MERGE_SLOT);
@@ -466,8 +468,6 @@ rw_status rw_store_merge(const rw_store *const *from, int32_t k, rw_blend how, i
         if (!rw_same_sizes(like, from[i]) || from[i]->field[RW_WEIGHT].dtype != m.dtype)
             return RW_ESHAPE;
     m.plain = m.width == 1 && m.dtype == RW_F32 && how <= RW_BLEND_HOLDERS;
-    m.ranks = rw_ranks_pay();
-    m.words = rw_rank_words(like->n_in);
     m.bin_base = m.plain ? FLOAT_BIN_BASE : SCORE_BIN_BASE;
     m.bin_shift = m.plain ? FLOAT_BIN_SHIFT : SCORE_BIN_SHIFT;
     m.out = rw_store_new(like->n_out, like->n_in, like->group, m.dtype);

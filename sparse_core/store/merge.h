@@ -10,16 +10,17 @@
  * Weights are blended as in blend.h. Of slots with equal scores those that come first in canonical
  * order stay; scores that are no numbers count as the highest.
  *
- * Cost of a slot that comes in: 4.5 to 7 ns where float32 are summed, one to a slot, and hardly any scores
- * are equal; 6 to 10 where processors do not count bits or rows have few slots for their width; some 15
- * for the smallest or largest of float32, 20 where slots have four weights.
- * To keep the best costs 13 ns of less than 64 groups, and three times as much as else where many score
- * like the last one that stays.
+ * Cost of a slot that comes in, four stores of a hundred a row: 4.5 to 7 ns where float32 are summed, one
+ * to a slot, and hardly any scores are equal; 6 to 10 where processors do not count bits; some 15 for the
+ * smallest or largest of float32, for rows of few slots in wide layers, and where scales differ from row to
+ * row; 20 where slots have four weights. To keep the best costs 13 ns of less than 64 groups, and three times
+ * as much as else where many score like the last one that stays.
  *
  * Memory of the result: as store.h says after small edits. Windows of the best have been closed up, and
  * keep what that left free up to a tenth: 5 % more than packed ones, as a rule. Beside it: 36 bytes and a
- * weight for each slot that may stay and does not, some blocks of slots, and at most 4 bytes a source for
- * each thread; and a copy of the result, where too much of it would be free. */
+ * weight for each slot that may stay and does not; 8 bytes for each that scores nearly as the last one that
+ * stays; some blocks of slots; for each thread at most 4 bytes a source and 16 a slot of the fullest group;
+ * and a copy of the result, where too much of it would be free. */
 #ifndef RW_MERGE_H
 #define RW_MERGE_H
 

@@ -42,7 +42,7 @@ typedef struct {
     int64_t had;       /* links of the group before                       */
     uint8_t *seen;     /* m->places, if it is: the stamp of the last group that has the source */
     int stamp;         /* of this group                                   */
-    rw_rank_word *rank; /* m->words, if it is and ranks pay: zero between two groups */
+    rw_rank_word *rank; /* m->words: zero between two groups */
     int32_t *source;   /* room: of each link, in the order of coming      */
     double *sum;       /* room * width: between two groups the start of the blend */
     double *value;     /* room * width: of the slots of one store         */
@@ -65,8 +65,7 @@ typedef struct {
     bool drops;           /* is it worth while to look at links of one store before a merge? */
     uint32_t alone;       /* the least magnitude, as bits, that is not below the floor where one store
                              has the link                                   */
-    bool ranks;           /* do ranks pay on this machine?                 */
-    int64_t words;        /* of bits for all sources                       */
+    int64_t words;        /* of bits for all sources; 0 where ranks do not pay */
     uint32_t places;      /* for sources that were seen, a power of two    */
     int64_t room;         /* slots that a group has in all stores, at most */
     int64_t *before;      /* n_groups + 1: slots of the groups before, in all stores */
@@ -426,8 +425,8 @@ static void ask_for_weights(const merging *m, int32_t g)
 static int32_t merge_plain(const merging *m, merge_scratch *t, int32_t g)
 {
     ask_for_weights(m, g);
-    bool dense = m->words <= m->before[g + 1] - m->before[g];
-    int64_t n = m->ranks && dense && !m->drops ? add_by_rank(m, t, g) : add_by_runs(m, t, g);
+    bool dense = m->words && m->words <= m->before[g + 1] - m->before[g];
+    int64_t n = dense && !m->drops ? add_by_rank(m, t, g) : add_by_runs(m, t, g);
     rw_blend_finish(m->how, m->k, 1, n, t->holders, t->sum);
     return (int32_t)n;
 }

@@ -61,19 +61,22 @@ static bool norm_outputs_right(const rw_kernels *k, const norm_case *c)
 static void test_layer_norm(void)
 {
     FOR_EACH_KERNELS(k) {
-        for (int t = 0; t < N_LENGTHS; t++) {
-            int32_t batch = LENGTHS[t], tile = 1 << (t % 8);
+        for (int t = 0; t < 2 * N_LENGTHS; t++) {
+            int32_t batch = LENGTHS[t % N_LENGTHS], tile = 1 << (t % 8);
+            bool centered = t < N_LENGTHS; /* or root mean squares */
             norm_case c = norm_new(k, batch, tile);
             size_t bytes = (size_t)(c.x->n_tiles * tile) * sizeof(double);
             double eps = 1e-3, *inverse = rw_alloc(bytes);
-            CHECK_STATUS(rw_layer_norm(k, c.x, c.gain, c.shift, eps, c.z, inverse, c.y, &ALONE), RW_OK);
+            CHECK_STATUS(rw_layer_norm(k, c.x, c.gain, c.shift, eps, centered, c.z, inverse, c.y, &ALONE),
+                         RW_OK);
             CHECK_STATUS(rw_norm_gradient(k, c.z, c.dy, c.dgain, c.dshift, &ALONE), RW_OK);
-            CHECK_STATUS(rw_layer_norm_back(k, c.z, inverse, c.gain, c.dy, c.dx, &ALONE), RW_OK);
+            CHECK_STATUS(rw_layer_norm_back(k, c.z, inverse, c.gain, centered, c.dy, c.dx, &ALONE),
+                         RW_OK);
             bool good = norm_outputs_right(k, &c);
             for (int32_t b = 0; b < batch; b++) {
                 double mean = 0, variance = 0, d_mean = 0, along = 0;
                 for (int32_t i = 0; i < NORM_N; i++)
-                    mean += tile_get(c.x, i, b) / NORM_N;
+                    mean += centered ? tile_get(c.x, i, b) / NORM_N : 0;
                 for (int32_t i = 0; i < NORM_N; i++)
                     variance += pow(tile_get(c.x, i, b) - mean, 2) / NORM_N;
                 double inv = 1 / sqrt(variance + eps);
@@ -81,7 +84,7 @@ static void test_layer_norm(void)
                     double d = get(k->dtype, c.gain, i) * tile_get(c.dy, i, b);
                     double z = (tile_get(c.x, i, b) - mean) * inv;
                     good &= norm_near(tile_get(c.z, i, b), z, fabs(z), k->dtype);
-                    d_mean += d / NORM_N;
+                    d_mean += centered ? d / NORM_N : 0;
                     along += d * z / NORM_N;
                 }
                 for (int32_t i = 0; i < NORM_N; i++) {
@@ -93,9 +96,9 @@ static void test_layer_norm(void)
             }
             CHECK(good);
             rw_tiles *bad = tiles_new(NORM_N + 1, batch, tile, k->dtype);
-            CHECK_STATUS(rw_layer_norm(k, c.x, c.gain, c.shift, eps, bad, inverse, c.y, &ALONE),
+            CHECK_STATUS(rw_layer_norm(k, c.x, c.gain, c.shift, eps, true, bad, inverse, c.y, &ALONE),
                          RW_ESHAPE);
-            CHECK_STATUS(rw_layer_norm_back(k, c.z, inverse, c.gain, bad, c.dx, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_layer_norm_back(k, c.z, inverse, c.gain, true, bad, c.dx, &ALONE), RW_ESHAPE);
             CHECK_STATUS(rw_norm_gradient(k, c.z, bad, c.dgain, c.dshift, &ALONE), RW_ESHAPE);
             rw_tiles_free(bad);
             rw_free(inverse, bytes);
