@@ -62,7 +62,6 @@ class Preset:
     decay: str = "l2"
     clip_norm: float | None = None
     batch_size: int = 128
-    least_batch: int | None = None  # down to which batches of few samples go, see `batch_for`
     drop_fraction: float = 0.3
     drop_decay: str = "constant"  # what SET calls `decay`
     drop_end: int | float | None = None  # what SET calls `end`
@@ -70,6 +69,7 @@ class Preset:
     rewired_layers: str | None = None  # what SET calls `layers`
     last_epoch: str = "skip"
     group: int = 1
+    least_batch: int | None = None  # down to which batches of few samples go, see `batch_for`
 
     def layers(
         self, sizes: Sequence[int], output: str | Activation = "softmax", **changes: Any
@@ -138,16 +138,17 @@ PRESETS = {
             "learning rate that falls along a cosine, gradients of a norm of at most 5, dropout 0.2, "
             "no decay; new links start at zero, and the fraction that SET drops falls along a cosine to 0 at "
             "three quarters of the run, so that all links have time to learn. `rewire train` and `rewire "
-            "compare` begin ReLUs with smaller weights, use no dropout for numbers, and for fewer than 3,840 "
-            "samples of classes batches of 64, 32 or 16, so that an epoch has steps enough.",
+            "compare` begin ReLUs with smaller weights, use no dropout for numbers, and behind up to three "
+            "hidden layers for fewer than 3,840 samples of classes batches of 64, 32 or 16, so that an epoch "
+            "has steps enough.",
             group=4,
-            least_batch=16,
             dropout=0.2,
             lr=0.1,
             clip_norm=5.0,
             schedule="cosine",
             drop_decay="cosine",
             drop_end=0.75,
+            least_batch=16,
         ),
         Preset(
             "set-2018",
