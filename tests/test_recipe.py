@@ -210,7 +210,38 @@ def test_few_samples_of_classes_come_in_smaller_batches(samples, batch):
 
     assert size({}) == size({"loss": "squared_hinge"}) == batch
     assert size({"batch_size": 100}) == 100
-    assert size({}, NUMBERS) == size({"preset": "set-2018"}) == size({"activation": "gelu"}) == 128
+    assert size({"hidden": [9] * 3}) == size({"density": 0.5, "dense": False}) == batch
+
+
+LABELS = Dataset("labels", X, np.stack([Y == 0, Y == 1], 1), None, None, None, (8,), "here")
+
+
+@pytest.mark.parametrize("loss, both", [({}, True), ({"loss": "mse"}, False), ({"loss": "huber"}, False)])
+def test_labels_have_the_defaults_of_classes_unless_they_are_numbers(loss, both):
+    batch = Recipe(loss).fit_options(LABELS, 100)["batch_size"]
+    inits = {layer.init for layer in made(loss, LABELS).network.weight_layers}
+    within = rw.initializers.initializer("fan-in")
+    assert (batch, inits) == ((16, {rw.Xavier()}) if both else (128, {within}))
+
+
+@pytest.mark.parametrize(
+    "options, data",
+    [
+        ({}, NUMBERS),
+        ({"preset": "set-2018"}, CLASSES),
+        ({"activation": "gelu"}, CLASSES),
+        ({"init": "he"}, CLASSES),
+        ({"init": "xavier"}, CLASSES),
+        ({"layers": [{"type": "Dense"}]}, CLASSES),
+        ({"hidden": [9] * 4}, CLASSES),
+    ],
+)
+def test_what_was_not_studied_keeps_its_batches(options, data):
+    assert Recipe(options).fit_options(data, 100)["batch_size"] == 128
+
+
+def test_a_batch_that_is_given_leaves_the_weights():
+    assert {layer.init for layer in made({"batch_size": 100}).network.weight_layers} == {rw.Xavier()}
 
 
 def test_objects_are_not_shared():

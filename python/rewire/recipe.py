@@ -266,10 +266,10 @@ class Recipe:
         if counts:
             changes = {"epsilon": None, **changes}  # the preset's
         if self.preset is presets.PRESETS["default"]:
-            numbers, bends = isinstance(self.loss(data), NUMBERS), isinstance(self.activation, RECTIFIERS)
+            numbers = isinstance(self.loss(data), NUMBERS)
             if numbers:
                 changes = {"dropout": 0.0, **changes}
-            if bends and (numbers or _tells(data)):
+            if self._rectifiers_tell(data) or (numbers and isinstance(self.activation, RECTIFIERS)):
                 first = small_init if numbers else even_init
                 changes["init"] = first(self.activation.gain, len(self.hidden))
         if (init := self._part("init")) is not None:
@@ -277,6 +277,19 @@ class Recipe:
         if (connectivity := self._part("connectivity")) is not None:
             changes.update(connectivity=connectivity, X=data.X)
         return self.preset.layers(sizes, final, **changes)
+
+    def _rectifiers_tell(self, data: Dataset) -> bool:
+        """Whether the default preset tells classes or labels, by a loss of these, behind rectifiers.
+
+        Only there the defaults of classes were studied: first weights by `even_init`, and smaller batches of
+        few samples. A loss of numbers makes numbers of labels.
+        """
+        return (
+            self.preset is presets.PRESETS["default"]
+            and (data.classes is not None or data.has_labels)
+            and isinstance(self.activation, RECTIFIERS)
+            and not isinstance(self.loss(data), NUMBERS)
+        )
 
     @property
     def activation(self) -> Activation:
@@ -386,10 +399,12 @@ class Recipe:
         """Arguments of ``Trainer.fit`` beside the data and epochs.
 
         Batches of classes are smaller where there are few samples, of all by default, or only so many to
-        learn from. Of numbers, and behind GELU from He's scale, that was worse: both keep theirs.
+        learn from. Of numbers, behind GELU from He's scale, and behind more hidden layers than `SMALLER`
+        that was worse: all of these keep theirs, as do first weights and layers that are given.
         """
         few = data.X.shape[0] if samples is None else samples
-        smaller = _tells(data) and isinstance(self.activation, RECTIFIERS)
+        own = self._get("init") is not None or self._get("layers") is not None
+        smaller = not own and len(self.hidden) <= SMALLER and self._rectifiers_tell(data)
         usual = self.preset.batch_for(few) if smaller else self.preset.batch_size
         return {
             "batch_size": integer("batch_size", self._get("batch_size", usual), low=1),
@@ -444,11 +459,6 @@ class Recipe:
 
 
 # --- pieces
-
-
-def _tells(data: Dataset) -> bool:
-    """Whether there are classes or labels to tell, not numbers."""
-    return data.classes is not None or data.has_labels
 
 
 def _refuse_classes(loss: Loss, data: Dataset) -> None:

@@ -216,12 +216,14 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     add_registered(training, "--loss", losses, usual)
     training.add_argument(
         "--loss-opt", type=assignment, action="append", metavar="NAME=VALUE",
-        help="option of the loss, such as label_smoothing=0.1 or class_weight=balanced of cross_entropy, or "
+        help="option of the loss, such as label_smoothing=0.1 or class_weight=balanced of cross_entropy "
+        "(which counts the samples of --validation, too), or "
         "delta=0.5 of huber; may be repeated",
     )  # fmt: skip
     training.add_argument(
         "--batch-size", type=whole(1),
-        help="samples of a step (default: 128; ReLUs on fewer than 3,840 samples of classes 64, 32 or 16)",
+        help="samples of a step (default: 128; up to three layers of ReLUs on fewer than 3,840 samples of "
+        "classes, without --init and --layers, 64, 32 or 16)",
     )  # fmt: skip
     training.add_argument(
         "--shards", type=whole(1), metavar="N",

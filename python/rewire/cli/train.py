@@ -204,7 +204,7 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
     if arguments.data is None:
         raise UsageError("--data is needed: say what to train on")
     with usage():
-        chosen = presets.preset(arguments.preset or "default")
+        presets.preset(arguments.preset or "default")
         _refuse_contradictions(arguments)
     data = load_whole_or_parts(arguments.data, arguments.loss, arguments.y, None)
     notes = {
@@ -212,7 +212,7 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
         "y": arguments.y,
         "classes": None if data.classes is None else list(data.classes),
         "epochs": arguments.epochs or EPOCHS,
-        "batch_size": arguments.batch_size or chosen.batch_size,
+        "batch_size": None,  # by the samples to learn from, below
         "validation": arguments.validation,
         "preset": arguments.preset,
     }
@@ -221,8 +221,8 @@ def _fresh(arguments: Namespace, processes: int) -> Made:
         learnt = _to_learn(data, notes["validation"])
         apart = 1 if plan is None else trainings_of(plan, processes)  # trainings with batches of their own
         recipe = Recipe(recipe_options(arguments))
-        if not isinstance(learnt, FileParts):
-            notes["batch_size"] = recipe.fit_options(data, learnt // apart)["batch_size"]
+        samples = learnt.shape[0] if isinstance(learnt, FileParts) else learnt
+        notes["batch_size"] = recipe.fit_options(data, samples // apart)["batch_size"]
         shards = apart
         if isinstance(learnt, FileParts) and not has_whole_batches(plan):
             most = max(processes, (plan.workers or 1) if isinstance(plan, WASSP) else 1)
