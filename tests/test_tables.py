@@ -234,6 +234,25 @@ def test_a_table_of_words_and_gaps_says_the_line_that_makes_numbers_of_it(tmp_pa
     assert pandas.read_csv("numbers.csv").columns.tolist() == ["age", "label", "sex_f", "sex_m"]
 
 
+def test_the_line_drops_what_is_mostly_empty_and_takes_gaps_as_they_stand(tmp_path, monkeypatch):
+    """A column without values, or nearly, would take all rows along; blanks belong to the mark."""
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{'mf'[i % 2]},{i if i % 7 else ' ? '},{i if i % 5 else 'NONE'},,{i if i == 3 else ''},{i % 2}\n"
+        for i in range(50)
+    ]
+    Path("t.csv").write_text("sex,age,fare,cabin,boat,label\n" + "".join(rows))
+    with pytest.raises(rw.FileError, match="leave out columns that are mostly empty") as caught:
+        rw.datasets.load("t.csv", y="label")
+    exec(re.search("import pandas; (.*); y is", str(caught.value))[1], {"pandas": pandas})
+    made = rw.datasets.load("numbers.csv", y="label")
+    assert made.X.shape == (sum(i % 7 > 0 and i % 5 > 0 for i in range(50)), 4)
+    Path("t.csv").write_text("sex,age,age,label\n" + "m,1,2,0\nf,2,3,1\n" * 9)
+    with pytest.raises(rw.FileError, match="columns need names of their own: 'age' is twice there"):
+        rw.datasets.load("t.csv", y="label")
+
+
 def test_arrays_that_are_none(tmp_path):
     np.save(tmp_path / "cube.npy", np.zeros((3, 4, 5)))
     with pytest.raises(rw.FileError, match="must be a table where a column of it is y"):

@@ -191,19 +191,20 @@ def _refuse_cells(
                 raise FileError(path, f"{where}, where y should be: leave samples without one out")
             how = "words or empty cells have to become some first"
             if names is not None and all(names):
-                words = _words_of(text, comma, len(names), at)
-                how = recipe(path, names, words, None if at is None else names[at])
+                words, rows = _words_of(text, comma, len(names), at)
+                how = recipe(path, names, words, None if at is None else names[at], rows)
             raise FileError(path, f"{where}, where a number should be: features are numbers; {how}")
 
 
-def _words_of(text: TextIO, comma: str, width: int, at: int | None) -> list[tuple[str, ...]]:
-    """Of every column but ``at`` the cells that are no numbers, below the names and in so many rows."""
+def _words_of(text: TextIO, comma: str, width: int, at: int | None) -> tuple[list[tuple[str, ...]], int]:
+    """Of every column but ``at`` the cells that are no numbers, below the names, and of how many rows."""
     text.seek(0)
     rows = [cells for _, cells in itertools.islice(_rows(text, comma), 1, _LOOKED_AT) if len(cells) == width]
-    return [
+    words = [
         () if column == at else tuple(cells[column] for cells in rows if not _is_number(cells[column]))
         for column in range(width)
     ]
+    return words, len(rows)
 
 
 def _parsed(words: list[str]) -> NDArray[Any]:
