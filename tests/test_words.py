@@ -51,6 +51,17 @@ def test_words_among_features_are_named_with_their_columns(kind, form):
             model.predict(rows)
 
 
+@BOTH
+def test_text_behind_the_first_rows_and_numbers_as_text_are_named(kind):
+    late = np.zeros((1300, 4)).astype(object)
+    late[1200, 2] = "m"
+    for rows in (late, late.astype("U8"), late.tolist()):
+        with pytest.raises(ValueError, match="^X must hold real numbers, got 'm' in row 1200, column 2: "):
+            kind(**FAST).fit(rows, np.arange(1300) % 2)
+    with pytest.raises(ValueError, match=r"^X must hold real numbers, got <U5: give X.astype\(float\)$"):
+        kind(**FAST).fit(X.astype("U5"), Y)
+
+
 @pytest.mark.parametrize("form", [list, np.array])
 def test_words_as_numbers_to_predict(form):
     with pytest.raises(ValueError, match="^y must hold real numbers, got 'low' in row 0: words are classes"):

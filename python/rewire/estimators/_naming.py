@@ -16,7 +16,7 @@ from rewire._targets import refuse_where
 
 __all__ = ["named_values"]
 
-_LOOKED_AT = 1000  # rows, to tell columns of words from others
+_LOOKED_AT = 1000  # rows at a time, to tell columns of words from others
 
 
 @contextlib.contextmanager
@@ -58,13 +58,18 @@ def _objects(value: Any) -> NDArray[Any] | None:
 
 
 def _words_in(name: str, value: Any) -> str | None:
-    """What to say of a word among the first rows; None where there is none."""
-    cells = _cells(value)
-    found = np.array([_is_word(cell) for cell in cells.flat], bool).reshape(cells.shape)
-    if not found.any():
-        return None
+    """What to say of the first word, or of numbers that are text; None where there is neither."""
+    for first in range(0, _rows_of(value), _LOOKED_AT):
+        cells = _cells(value, first)
+        found = np.array([_is_word(cell) for cell in cells.flat], bool).reshape(cells.shape)
+        if found.any():
+            break
+    else:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "SU" or not value.size:
+            return None
+        return f"{name} must hold real numbers, got {value.dtype}: give {name}.astype(float)"
     row, column = np.argwhere(found)[0].tolist()
-    must = f"{name} must hold real numbers, got {str(cells[row, column])!r} in row {row}"
+    must = f"{name} must hold real numbers, got {str(cells[row, column])!r} in row {first + row}"
     if name != "X":
         return f"{must}: words are classes, for a classifier"
     columns = list(getattr(value, "columns", range(cells.shape[1])))
@@ -76,12 +81,21 @@ def _words_in(name: str, value: Any) -> str | None:
     )
 
 
-def _cells(value: Any) -> NDArray[Any]:
-    """The first rows as objects, shape (rows, columns); none of what is no table."""
-    table = value.iloc[:_LOOKED_AT] if hasattr(value, "iloc") else value
+def _rows_of(value: Any) -> int:
+    """How many rows there are; none of what is no table."""
+    with contextlib.suppress(TypeError):
+        return len(value)
+    return 0
+
+
+def _cells(value: Any, first: int) -> NDArray[Any]:
+    """Rows from this one on as objects, shape (rows, columns); none of numbers, or of what is no table."""
+    rows = slice(first, first + _LOOKED_AT)
     with contextlib.suppress(TypeError, ValueError):
-        cells = np.asarray(table, object)[:_LOOKED_AT]
-        if cells.ndim in (1, 2):
+        table = value.iloc[rows] if hasattr(value, "iloc") else value
+        part = table[rows] if isinstance(table, list | tuple | np.ndarray) else np.asarray(table, object)
+        cells = np.asarray(part, object)[:_LOOKED_AT]
+        if cells.ndim in (1, 2) and np.asarray(part).dtype.kind not in "biuf":
             return cells.reshape(len(cells), -1)
     return np.empty((0, 1), object)
 
