@@ -705,6 +705,7 @@ def test_without_a_command_there_is_help(run):
         (["fly"], "fly"),
         (["train", "digits"], "unrecognized arguments: digits; data are named by --data digits"),
         ([*TRAIN, "--device", "cuda"], "rewire runs on the CPU, on --threads of its cores"),
+        ([*TRAIN, "--class-weight", "balanced"], "it is --loss-opt class_weight=balanced here"),
         (["train"], "--data is needed"),
         (
             ["train", "--data", "mnist"],

@@ -17,6 +17,7 @@ from small import T, X, Y
 CLASSES = Dataset("small", X, Y, None, None, (0, 1, 2), (8,), "here")
 NUMBERS = Dataset("numbers", X, T, None, None, None, (8,), "here")
 SMALL = {"hidden": [30, 20], "density": 0.3}
+LABELS = Dataset("labels", X, np.stack([Y == 0, Y == 1], 1), None, None, None, (8,), "here")
 
 
 def made(options, data=CLASSES, **more):
@@ -190,8 +191,15 @@ def test_balanced_classes_are_counted():
     rare = replace(CLASSES, y=np.repeat([0, 1, 2], [len(Y) - 30, 20, 10]))
     loss = Recipe({"loss.class_weight": "balanced"}).loss(rare)
     np.testing.assert_allclose(np.bincount(rare.y) * loss.class_weight, len(Y) / 3)
-    with pytest.raises(TypeError, match="class_weight must be a list of numbers, .* got 'equal'"):
-        Recipe({"loss.class_weight": "equal"}).loss(rare)
+    for options, data, kind, words in [
+        ({}, rare, TypeError, "must be a list of numbers, .* or 'balanced', got 'balance'"),
+        ({}, LABELS, ValueError, r"='balanced' counts classes, .* has 2 labels: .* y.argmax\(axis=1\)"),
+        ({"loss": "cross_entropy"}, LABELS, ValueError, "='balanced' counts classes"),
+        ({"loss": "squared_hinge"}, rare, ValueError, "of the loss 'cross_entropy', got 'squared_hinge'"),
+    ]:
+        given = "balance" if kind is TypeError else "balanced"
+        with pytest.raises(kind, match=f"^class_weight.*{words}"):
+            Recipe({**options, "loss.class_weight": given}).loss(data)
 
 
 def test_classes_have_dropout():
@@ -211,9 +219,6 @@ def test_few_samples_of_classes_come_in_smaller_batches(samples, batch):
     assert size({}) == size({"loss": "squared_hinge"}) == batch
     assert size({"batch_size": 100}) == 100
     assert size({"hidden": [9] * 3}) == size({"density": 0.5, "dense": False}) == batch
-
-
-LABELS = Dataset("labels", X, np.stack([Y == 0, Y == 1], 1), None, None, None, (8,), "here")
 
 
 @pytest.mark.parametrize("loss, both", [({}, True), ({"loss": "mse"}, False), ({"loss": "huber"}, False)])

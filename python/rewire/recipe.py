@@ -224,9 +224,8 @@ class Recipe:
         """By default cross entropy for classes, of a yes or no for labels, squared errors for numbers."""
         labels = "binary_cross_entropy" if data.has_labels else "mse"
         what = self._part("loss", labels if data.classes is None else "cross_entropy")
-        if data.classes is not None and isinstance(what, Mapping) and what.get("class_weight") == "balanced":
-            classes = np.arange(len(data.classes))
-            what = {**what, "class_weight": class_weights("balanced", classes, np.asarray(data.y), None)}
+        if isinstance(what, Mapping) and isinstance(what.get("class_weight"), str):
+            what = {**what, "class_weight": _counted(what["class_weight"], what["name"], data)}
         found = losses.loss(what)
         if data.classes is not None:
             _refuse_classes(found, data)
@@ -459,6 +458,32 @@ class Recipe:
 
 
 # --- pieces
+
+
+def _counted(given: str, name: Any, data: Dataset) -> Any:
+    """Weights by which all classes of these data count alike.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another word than "balanced"; where there are no classes, or the loss does not take their weights.
+    """
+    if given != "balanced":
+        raise TypeError(
+            "class_weight must be a list of numbers, one for each class in their order, or 'balanced', got "
+            f"{describe(given)}"
+        )
+    if data.classes is None:
+        raise ValueError(
+            f"class_weight='balanced' counts classes, an integer or a word a sample, and {data.name} has "
+            f"{data.kind}: of classes in columns of 0 and 1 give y.argmax(axis=1)"
+        )
+    if losses.base.KINDS.find(name) is not CrossEntropy:
+        raise ValueError(
+            f"class_weight='balanced' is an option of the loss 'cross_entropy', got {describe(name)}: use "
+            "that, or sample_weight of fit"
+        )
+    return class_weights(given, np.arange(len(data.classes)), np.asarray(data.y), None)
 
 
 def _refuse_classes(loss: Loss, data: Dataset) -> None:

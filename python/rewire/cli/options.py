@@ -64,6 +64,8 @@ class Parser(argparse.ArgumentParser):
             message += f"; data are named by --data {words}"
         elif words.startswith(("--device", "--gpu", "--cuda")):
             message += "; rewire runs on the CPU, on --threads of its cores"
+        elif words.startswith("--class-weight"):
+            message += "; it is --loss-opt class_weight=balanced here"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
