@@ -131,6 +131,27 @@ def test_numbers_and_labels_are_refused_by_name():
         SparseMLPClassifier(**FAST, class_weight="balanced").fit(X, np.stack([Y == "rare", Y == "some"], 1))
 
 
+@pytest.mark.parametrize(
+    "given, large, words",
+    [
+        ({"rare": 1e300}, 1e300, r"^class_weight must leave .* got 1e\+300 times 1e\+300 in row"),
+        ({"rare": 1e-300}, 1e-300, "^class_weight must leave .* got 1e-300 times 1e-300 in row"),
+        ("balanced", 1e-320, "^sample_weight must be less unequal .* class 'rare' that are nothing"),
+    ],
+)
+def test_weights_that_leave_the_numbers_are_refused(given, large, words):
+    weight = np.where(Y == "rare", large, 1.0)
+    with pytest.raises(ValueError, match=words):
+        SparseMLPClassifier(**FAST, class_weight=given).fit(X, Y, sample_weight=weight)
+
+
+def test_the_unit_of_sample_weights_makes_no_difference_to_balanced_classes():
+    classes, targets = np.unique(Y, return_inverse=True)
+    for unit in (1e307, 1e-307):
+        found = class_weights("balanced", classes, targets, np.full(len(Y), unit))
+        np.testing.assert_allclose(found, class_weights("balanced", classes, targets, None))
+
+
 def test_classes_that_a_fold_lacks_may_have_weights():
     some = Y != "some"
     every = {**BY_CLASS, "many": 1.0}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rewire._checks import describe, number
 
-__all__ = ["class_weights"]
+__all__ = ["class_weights", "weighed"]
 
 
 def class_weights(
@@ -43,9 +43,19 @@ def class_weights(
     King and Zeng, *Logistic regression in rare events data*, Political Analysis 9 (2001), of "balanced".
     """
     if isinstance(given, str) and given == "balanced":
+        if weight is not None and weight.any():
+            weight = weight / weight.max()  # their unit makes no difference, and sums stay numbers
+        there = np.bincount(targets if weight is None else targets[weight > 0.0], None, len(classes)) > 0
         sums = np.bincount(targets, weight, len(classes))
-        there = sums > 0.0
-        return np.divide(sums.sum() / max(1, there.sum()), sums, out=np.ones(len(classes)), where=there)
+        with np.errstate(over="ignore"):
+            each = sums.sum() / max(1, there.sum())
+            found = np.divide(each, sums, out=np.ones(len(classes)), where=there)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                "sample_weight must be less unequal for class_weight='balanced', got weights of class "
+                f"{classes.tolist()[int(np.argmin(np.isfinite(found)))]!r} that are nothing beside others"
+            )
+        return found
     if not isinstance(given, Mapping):
         raise (ValueError if isinstance(given, str) else TypeError)(
             f"class_weight must be a dict of weights by class, 'balanced' or None, got {describe(given)}"
@@ -60,6 +70,28 @@ def class_weights(
     return np.array(
         [number(f"class_weight[{label!r}]", given.get(label, 1.0), low=0.0) for label in labels], np.float64
     )
+
+
+def weighed(of_class: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """What samples weigh by their classes, times their own weights.
+
+    Raises
+    ------
+    ValueError
+        If a product is no number any more, or 0 though neither weight is.
+    """
+    if weight is None:
+        return of_class
+    with np.errstate(over="ignore", under="ignore"):
+        found = of_class * weight
+    lost = ~np.isfinite(found) | ((found == 0.0) & (of_class > 0.0) & (weight > 0.0))
+    if lost.any():
+        at = int(np.argmax(lost))
+        raise ValueError(
+            f"class_weight must leave weights times sample_weight within float64, got {of_class[at]:g} times "
+            f"{weight[at]:g} in row {at}"
+        )
+    return found
 
 
 def _some(labels: list[Any]) -> str:

@@ -436,8 +436,8 @@ MUTANTS = [
     Mutant(
         "weights-of-classes-make-rows",
         "estimators/_base.py",
-        "weight / of_class[targets]",
-        "weight",
+        "self._amount(targets, own, outputs",
+        "self._amount(targets, weight, outputs",
         "test_class_weight.py::test_rows_count_by_their_own_weights_where_decay_goes_by_them",
     ),
     Mutant(

@@ -252,11 +252,11 @@ class BaseSparseMLP(Fitted):
     def _weigh_classes(
         self, targets: NDArray[Any], weight: NDArray[np.float64] | None, fitted: dict[str, Any], some: bool
     ) -> NDArray[np.float64] | None:
-        """How much samples of each class count, if not all of them alike.
+        """How much samples count where they do by their class, too.
 
         ``some``: these may be a piece of a stream in which nothing counts.
         """
-        return None
+        return weight
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
         """scikit-learn's name of the final activation, ours, and the name of the loss that is "auto"."""
@@ -335,19 +335,18 @@ class BaseSparseMLP(Fitted):
             gate = self.trainer_.network.gate.writing("fit")
         with gate, AttributesUndone(*() if going_on else (self,)):
             X, y = self._validate_X_y(X, y, reset=not going_on)
-            weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
-            targets, fitted = self._encode(y, not going_on, weight, classes, incremental)
+            own = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
+            targets, fitted = self._encode(y, not going_on, own, classes, incremental)
             begin = fitted.pop("_begin", None)
-            of_class = self._weigh_classes(targets, weight, fitted, incremental and going_on)
-            if of_class is not None:
-                weight = of_class[targets] if weight is None else weight * of_class[targets]
+            weight = self._weigh_classes(targets, own, fitted, incremental and going_on)
             if weight is not None and not weight.any():
                 return False  # a piece of a stream in which nothing counts
             if weight is not None and not weight.all():
                 # A sample without weight must leave no trace, in the batches neither.
                 keep = np.flatnonzero(weight)
                 X, targets, weight = X[keep] if incremental else rows_of(X, keep), targets[keep], weight[keep]
-            X, targets, weight, validation = self._split(X, targets, weight, incremental)
+                own = None if own is None else own[keep]
+            X, targets, weight, own, validation = self._split(X, targets, weight, own, incremental)
             if not is_large(targets):  # X itself, say
                 # joblib makes maps of arrays, which must leave no trace in the order of samples.
                 X = stays_in_file(X)
@@ -367,7 +366,6 @@ class BaseSparseMLP(Fitted):
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
                 size = self._input_size if going_on else _auto.size_of(X, self.standardize)
                 outputs = (vars(self) if going_on else fitted)["n_outputs_"]
-                own = weight if of_class is None or weight is None else weight / of_class[targets]
                 amount = self._amount(targets, own, outputs, options, going_on, incremental)
                 amount = amount._replace(size=size)
                 fitted["_input_size"] = size
@@ -653,11 +651,21 @@ class BaseSparseMLP(Fitted):
             return numbers_of(X, "X") if X.dtype == object else X, y
 
     def _split(
-        self, X: Any, targets: NDArray[Any], weight: NDArray[np.float64] | None, incremental: bool
-    ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None, tuple[Any, ...] | None]:
-        """Training data, and with early stopping (X, targets, weight) to validate on."""
+        self,
+        X: Any,
+        targets: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        own: NDArray[np.float64] | None,
+        incremental: bool,
+    ) -> tuple[
+        Any, NDArray[Any], NDArray[np.float64] | None, NDArray[np.float64] | None, tuple[Any, ...] | None
+    ]:
+        """Training data, and with early stopping (X, targets, weight) to validate on.
+
+        ``own`` are the weights of samples without those of their classes.
+        """
         if not self.early_stopping:
-            return X, targets, weight, None
+            return X, targets, weight, own, None
         fraction = _checks.number(
             "validation_fraction", self.validation_fraction, low=0.0, high=1.0, open_low=True, open_high=True
         )
@@ -667,7 +675,8 @@ class BaseSparseMLP(Fitted):
         train, held = hold_out(X.shape[0], fraction, seed, self._stratify(targets), numbers)
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
         parts = [X[rows] if incremental else rows_of(X, rows) for rows in (train, held)]
-        return parts[0], targets[train], pieces[0], (parts[1], targets[held], pieces[1])
+        validation = parts[1], targets[held], pieces[1]
+        return parts[0], targets[train], pieces[0], None if own is None else own[train], validation
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

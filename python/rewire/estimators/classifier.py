@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from rewire._checks import describe, detached
-from rewire._class_weight import class_weights
+from rewire._class_weight import class_weights, weighed
 from rewire._moments import quiet
 from rewire._registry import folded
 from rewire._strategies import Strategy
@@ -475,15 +475,15 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         self, targets: NDArray[Any], weight: NDArray[np.float64] | None, fitted: dict[str, Any], some: bool
     ) -> NDArray[np.float64] | None:
         if self.class_weight is None:
-            return None
+            return weight
         if fitted.get("_multilabel", getattr(self, "_multilabel", False)):
             raise ValueError(
                 f"class_weight must be None for labels, got {describe(self.class_weight)}: give fit a weight "
                 "for each sample, sample_weight=..."
             )
         classes = fitted["classes_"] if fitted else self.classes_
-        found = class_weights(self.class_weight, classes, targets, weight)
-        if not some and not (found[targets] if weight is None else found[targets] * weight).any():
+        found = weighed(class_weights(self.class_weight, classes, targets, weight)[targets], weight)
+        if not some and not found.any():
             raise ValueError(
                 f"class_weight must give a class of y a weight > 0, got {describe(self.class_weight)}"
             )
