@@ -72,8 +72,8 @@ ORDER = """
     estimators._units estimators._network estimators._parts estimators._fitted estimators._base
     estimators.classifier estimators.regressor estimators.autoencoder estimators.quick_selection
     estimators.rbm estimators.
-    torch._kernels torch._structures torch._ops torch._resizing torch._norms torch._steps torch._chain
-    torch._images torch.linear torch.conv torch._conv1d torch.mlp torch.branches torch.tiled
+    torch._kernels torch._structures torch._ops torch._resizing torch._strangers torch._norms torch._steps
+    torch._chain torch._images torch.linear torch.conv torch._conv1d torch.mlp torch.branches torch.tiled
     torch._models torch._inherited torch._sparsify torch._optimizers torch._twins torch._ranks torch._averages
     torch.wiring torch._probes torch._rules torch.rewirer torch.module torch._densify torch.
     demo . cli.* cli. __main__

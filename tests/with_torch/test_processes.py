@@ -62,7 +62,7 @@ def in_one_process(rank, folder):
 
     late = DistributedDataParallel(nn.Sequential(nn.Linear(12, 8)))
     sparsify(late.module)
-    with pytest.raises(ValueError, match="in which 0 became sparse since it was wrapped: wrap the model"):
+    with pytest.raises(ValueError, match="in which 0 was replaced since it was wrapped: wrap the model"):
         Rewirer(late, torch.optim.SGD(late.parameters(), lr=0.01), "set", every=1)
 
     inner = wrapped.module  # as the message says

@@ -452,6 +452,21 @@ def test_conv1d_of_gpt2_is_a_linear_layer():
         model.load_state_dict(transposed().state_dict())
 
 
+def test_another_conv1d_is_left_alone():
+    other = type("Conv1D", (Conv1D,), {"forward": lambda self, x: Conv1D.forward(self, x).relu()})
+    model, x = nn.Sequential(other(8, 8), nn.Linear(8, 8)), torch.randn(3, 8)
+    wanted = model[0](x)
+    assert [row[0] for row in sparsify(model, 0.5).replaced] == ["1"]
+    assert torch.equal(model[0](x), wanted)
+
+
+def test_conv1d_keeps_its_attributes_on_the_way_back():
+    model = transposed()
+    model[0].tag = "first"
+    sparsify(model, 0.5)
+    assert densify(model)[0].tag == "first"
+
+
 def test_conv1d_of_gpt2_rewires_and_says_why_it_stays():
     model = nn.ModuleDict({"row": transposed(), "skipped": Conv1D(8, 8), "pruned": Conv1D(8, 8)})
     prune.l1_unstructured(model["pruned"], "weight", 3)

@@ -531,6 +531,28 @@ class CenteredNorm(LlamaRMSNorm):
         return super().forward(x - x.mean(-1, keepdim=True))
 
 
+class NoisyNorm(LlamaRMSNorm):
+    """With noise while it trains."""
+
+    def forward(self, x):
+        return super().forward(x) + (0.1 * torch.randn_like(x) if self.training else 0)
+
+
+class MixingNorm(LlamaRMSNorm):
+    """Over samples too, where there are three axes."""
+
+    def forward(self, x):
+        return super().forward(x) if x.ndim == 2 else super().forward(x.flatten(-2)).view(x.shape)
+
+
+class DetachedNorm(LlamaRMSNorm):
+    """The same values, other gradients."""
+
+    def forward(self, x):
+        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon)
+        return self.weight * x * inverse.detach()
+
+
 @pytest.mark.parametrize("eps", [None, 1e-3])
 @pytest.mark.parametrize("affine", [True, False])
 def test_rms_norms_of_torch(eps, affine):
@@ -541,7 +563,19 @@ def test_rms_norms_of_torch(eps, affine):
     assert torch.autograd.gradgradcheck(module, samples(2, 9).requires_grad_())
 
 
-@pytest.mark.parametrize("kind", [OffsetNorm, CenteredNorm])
+@pytest.mark.parametrize("kind", [OffsetNorm, CenteredNorm, NoisyNorm, MixingNorm, DetachedNorm])
 def test_norms_that_compute_something_else_are_refused(kind):
+    parts, before = (linear(9, 9), kind(9)), torch.random.get_rng_state()
     with pytest.raises(TypeError, match=rf"norms over the features, .*got {kind.__name__}\(\) at 1"):
-        Tiled(linear(9, 9), kind(9))
+        Tiled(*parts)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_norms_are_asked_again_when_their_attributes_change():
+    module, x = Tiled(linear(9, 9), LlamaRMSNorm(9)), samples(5, 9)
+    module(x)
+    module[1].variance_epsilon = 0.5
+    torch.testing.assert_close(module(x), plain(module)(x))
+    module[1].variance_epsilon = torch.tensor(0.5)  # nothing that tiles could go by
+    with pytest.raises(TypeError, match=r"got LlamaRMSNorm\(\) at 1"):
+        module(x)

@@ -1,6 +1,6 @@
 """Linear layers whose matrix lies transposed, (inputs, outputs), as GPT-2 has them under the name ``Conv1D``.
 
-They are known by what they have: the class is that of the package transformers, or a copy of it.
+They are known by what they have and compute: the class is that of the package transformers, or a copy of it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from rewire.torch._strangers import computes, facts_of
 from rewire.torch.linear import SparseLinear
 
 __all__ = ["SparseConv1D", "is_conv1d"]
@@ -19,13 +21,28 @@ def is_conv1d(module: nn.Module) -> bool:
     """Whether a module is one of these; real convolutions have a matrix for each place of their kernels."""
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     outputs = (getattr(module, "nf", None),)
+    kind = type(module)
     return (
-        type(module).__name__ == "Conv1D"
+        kind.__name__ == "Conv1D"
         and isinstance(weight, torch.Tensor)
         and isinstance(bias, torch.Tensor)
         and weight.ndim == 2
         and outputs == tuple(weight.shape[1:]) == tuple(bias.shape)
+        and (kind.__module__ == "transformers.pytorch_utils" or _multiplies(module))
     )
+
+
+def _multiplies(module: nn.Module) -> bool:
+    """Whether a class of that name does no more than multiply and add; asked by a copy with few numbers."""
+    kind = type(module)
+    twin: Any = kind.__new__(kind)
+    nn.Module.__init__(twin)
+    vars(twin).update(facts_of(module) | {"nx": 4, "nf": 3})
+    with torch.inference_mode(False):
+        inputs = torch.linspace(-2.0, 2.0, 24).view(2, 3, 4)
+        weight = twin.weight = nn.Parameter(torch.linspace(-1.0, 1.0, 12).view(4, 3))
+        bias = twin.bias = nn.Parameter(torch.linspace(0.5, -0.5, 3))
+    return computes(kind, twin, lambda x: F.linear(x, weight.t(), bias), (inputs, inputs[0]))
 
 
 class SparseConv1D(SparseLinear):
@@ -35,9 +52,12 @@ class SparseConv1D(SparseLinear):
     ----------
     dense_type : type
         The class of the dense layer, for the way back.
+    dense_facts : dict
+        Its other attributes, likewise.
     """
 
     dense_type: type[nn.Module]
+    dense_facts: dict[str, Any]
 
     @classmethod
     def _from_dense(cls, weight: torch.Tensor, bias: torch.Tensor | None, key: Any, **options: Any) -> Self:
@@ -48,6 +68,7 @@ class SparseConv1D(SparseLinear):
         linear, kind = self.to_linear(), self.dense_type
         made: Any = kind.__new__(kind)  # whatever its constructor takes, which differs
         nn.Module.__init__(made)
+        vars(made).update(self.dense_facts)
         made.nx, made.nf = self.in_features, self.out_features
         made.weight = nn.Parameter(linear.weight.detach().t().contiguous())
         made.bias = linear.bias

@@ -13,6 +13,7 @@ from torch.nn.modules.module import _WrappedHook
 from rewire._warn import warn
 from rewire.torch._conv1d import SparseConv1D
 from rewire.torch._resizing import IN_BACKWARD, hooked
+from rewire.torch._strangers import facts_of
 from rewire.torch.conv import SparseConv1x1
 from rewire.torch.linear import SparseLinear
 
@@ -58,6 +59,7 @@ def inherit(pairs: Mapping[str, tuple[SparseLinear, nn.Module]]) -> None:
             sparse.stride = dense.stride[0], dense.stride[1]
         elif isinstance(sparse, SparseConv1D):
             sparse.dense_type = type(dense)
+            sparse.dense_facts = facts_of(dense)
         sparse.train(dense.training)
         _take_parameters(sparse, dense)
         _take_hooks(sparse, dense)

@@ -61,7 +61,7 @@ def refuse_outdated(model: nn.Module) -> None:
                 if id(layer.weight) not in found and not ignored:
                     raise ValueError(
                         f"model must be in DistributedDataParallel after sparsify, got one in which {name} "
-                        "became sparse since it was wrapped: wrap the model inside anew"
+                        "was replaced since it was wrapped: wrap the model inside anew"
                     )
 
 
