@@ -91,8 +91,9 @@ class Pass:
         Whether there will be a backward pass.
     kept : list of Held or Tensor
         What that needs; tensors, and tiles, which become some.
-    branches : list of Held
-        What is to be added again, the innermost last.
+    branches : list of Held or Tensor
+        What is to be added or multiplied where a branch ends, the innermost last: what it began with, or
+        what the first of two gave. On the way back, gradients of these.
     """
 
     __slots__ = ("bf16", "branches", "dtype", "kept", "learns", "threads")
