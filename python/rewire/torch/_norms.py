@@ -19,6 +19,7 @@ from rewire.torch._strangers import computes, facts_of
 __all__ = ["Norm", "norm_of"]
 
 EPSILONS = "variance_epsilon", "eps", "epsilon"  # what is added to the mean square, as packages call it
+LARGE = 64.0  # a weight that takes outputs out of what somebody would clamp them to
 PLAIN = bool, int, float, str  # attributes that are the same if they are equal
 
 
@@ -72,7 +73,7 @@ def _is_rms_norm(module: nn.Module) -> bool:
         return False
     before, facts = _asked.get(module), facts_of(module)
     if before is None or not _same(before.facts, facts):
-        before = _asked[module] = Answer(_computes_rms(module), facts)
+        before = _asked[module] = Answer(_computes_rms(module, len(weight)), facts)
     return before.is_one
 
 
@@ -83,15 +84,15 @@ def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
     )
 
 
-def _computes_rms(module: nn.Module) -> bool:
+def _computes_rms(module: nn.Module, n: int) -> bool:
     """By a copy with weights of both signs, and two and three axes of small samples and others."""
     eps = _epsilon(module)
     if eps is None or not eps > 0.0:
         return False
     with torch.inference_mode(False), torch.no_grad():
         twin = copy.deepcopy(module).float()
-        gain = torch.linspace(-1.0, 2.0, len(module._parameters["weight"]))
-        twin._parameters["weight"] = weight = nn.Parameter(gain.clone())
-        x = torch.stack([gain + 1.0, gain.flip(0) * eps**0.5])
+        values = torch.linspace(-1.0, 2.0, n)
+        twin._parameters["weight"] = weight = nn.Parameter(LARGE * values)
+        x = torch.stack([values + 1.0, values.flip(0) * eps**0.5])
     inputs = x, torch.stack([x, 2.0 * x + 0.1, x.flip(0)]).transpose(0, 1)
-    return computes(type(module), twin, lambda x: F.rms_norm(x, gain.shape, weight, eps), inputs)
+    return computes(type(module), twin, lambda x: F.rms_norm(x, (n,), weight, eps), inputs)
