@@ -323,6 +323,7 @@ def test_estimators_and_the_command_line(tmp_path, capsys):
     assert found.trainer_.step < plain.trainer_.step and found.get_params()["strategy"] is plan
     np.savez(tmp_path / "data.npz", X=X, y=Y, X_test=X[:30], y_test=Y[:30])
     command = ["train", "--data", str(tmp_path / "data.npz"), "--hidden", "16", "--epochs", "2", "--quiet"]
+    command += ["--batch-size", "128"]
     for name, more in (("a", []), ("b", ["--strategy", "local:3", "--workers", "2"])):
         assert main([*command, "--save", str(tmp_path / name), *more]) == 0
     steps = {name: rw.Trainer.resume(tmp_path / name).step for name in "ab"}

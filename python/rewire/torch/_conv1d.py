@@ -5,7 +5,7 @@ They are known by what they have and compute: the class is that of the package t
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
@@ -34,7 +34,7 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def _multiplies(module: nn.Module) -> bool:
     """Whether a class of that name does no more than multiply and add; asked by a copy with few numbers."""
-    kind = type(module)
+    kind: Any = type(module)
     twin: Any = kind.__new__(kind)
     nn.Module.__init__(twin)
     vars(twin).update(facts_of(module) | {"nx": 4, "nf": 3})
@@ -65,7 +65,7 @@ class SparseConv1D(SparseLinear):
 
     def to_conv1d(self) -> nn.Module:
         """A dense layer of the same class as before that computes the same; a copy."""
-        linear, kind = self.to_linear(), self.dense_type
+        linear, kind = self.to_linear(), cast(Any, self.dense_type)
         made: Any = kind.__new__(kind)  # whatever its constructor takes, which differs
         nn.Module.__init__(made)
         vars(made).update(self.dense_facts)
