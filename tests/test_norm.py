@@ -5,10 +5,12 @@ import pytest
 
 import rewire as rw
 from outside.layer_norm import NumpyLayerNorm
+from rewire import _core
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(53, 9)) * 3 + 1
 Y = RNG.normal(size=(53, 3))
+TILE = 16
 
 
 def network(norm, *, dtype="float64", seed=4):
@@ -27,6 +29,38 @@ def trained(norm, **given):
 def test_layer_norm_is_its_twin_in_numpy():
     ours, theirs = (trained(norm) for norm in (rw.LayerNorm(1e-3), NumpyLayerNorm(1e-3)))
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype, close", [("float32", 2e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize("centered", [True, False])
+def test_norms_of_tiles_are_their_formulas(centered, dtype, close):
+    """About the mean, or by the root mean square, which no layer of this package has."""
+    (batch, n), eps = X.shape, 0.1
+    gain, shift, dy = RNG.normal(size=n), RNG.normal(size=n), RNG.normal(size=X.shape)
+
+    def tiles(values=None):
+        made = _core.Tiles(n, batch, TILE, dtype)
+        if values is not None:
+            made.pack(values)
+        return made
+
+    def padded(values):
+        made = _core.aligned_zeros((n + 7) // 8 * 8, dtype)
+        made[:n] = values
+        return made
+
+    y, z, dx = tiles(), tiles(), tiles()
+    inverses = np.zeros(y.n_tiles * TILE, dtype)
+    _core.layer_norm(tiles(X), padded(gain), padded(shift), eps, z, inverses, y, 1, centered)
+    _core.layer_norm_back(z, inverses, padded(gain), tiles(dy), dx, 1, centered)
+
+    x = X - X.mean(axis=1, keepdims=True) if centered else X
+    inverse = 1 / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps)
+    d = dy * gain
+    along = (d * x * inverse).mean(axis=1, keepdims=True) * x * inverse
+    mean = d.mean(axis=1, keepdims=True) if centered else 0.0
+    np.testing.assert_allclose(y.unpack(), x * inverse * gain + shift, rtol=close, atol=close)
+    np.testing.assert_allclose(dx.unpack(), (d - mean - along) * inverse, rtol=close, atol=close)
 
 
 def hidden(net):

@@ -207,6 +207,20 @@ MUTANTS = [
         "test_layer_norm",
     ),
     Mutant(
+        "root-mean-square-about-the-mean",
+        "kernels/kernels_norm.h",
+        "            mean[b] = centered ? mean[b] / (RW_T)n : 0;\n        RW_E(rows_squares)",
+        "            mean[b] = !centered ? mean[b] / (RW_T)n : 0;\n        RW_E(rows_squares)",
+        "test_layer_norm",
+    ),
+    Mutant(
+        "gradient-of-the-mean-swapped",
+        "kernels/kernels_norm.h",
+        "            mean[b] = centered ? mean[b] / (RW_T)n : 0;\n            along",
+        "            mean[b] = !centered ? mean[b] / (RW_T)n : 0;\n            along",
+        "test_layer_norm",
+    ),
+    Mutant(
         "moments-of-the-last-tile",
         "kernels/kernels_norm.h",
         "out[i] = add ? out[i] + found : found;",
