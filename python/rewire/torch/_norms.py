@@ -20,7 +20,7 @@ __all__ = ["Norm", "norm_of"]
 
 EPSILONS = "variance_epsilon", "eps", "epsilon"  # what is added to the mean square, as packages call it
 LARGE = 64.0  # a weight that takes outputs out of what somebody would clamp them to
-PLAIN = bool, int, float, str  # attributes that are the same if they are equal
+PLAIN = bool, int, float, str, torch.dtype, torch.Size  # attributes that are the same if they are equal
 
 
 class Norm(NamedTuple):
@@ -55,15 +55,15 @@ class Answer(NamedTuple):
     """What a module was found to be, and the attributes that it had then: with others it is asked again."""
 
     is_one: bool
-    facts: dict[str, Any]
+    facts: dict[str, tuple[type, Any]]
 
 
 _asked: WeakKeyDictionary[nn.Module, Answer] = WeakKeyDictionary()
 
 
 def _epsilon(module: nn.Module) -> float | None:
-    found = (vars(module).get(name) for name in EPSILONS)
-    return next((value for value in found if isinstance(value, float)), None)
+    found: list[Any] = [vars(module).get(name) for name in EPSILONS]
+    return next((float(value) for value in found if type(value) in (int, float)), None)
 
 
 def _is_rms_norm(module: nn.Module) -> bool:
@@ -71,17 +71,13 @@ def _is_rms_norm(module: nn.Module) -> bool:
     weight = module._parameters["weight"]
     if weight is None or weight.ndim != 1 or not weight.is_cpu:
         return False
-    before, facts = _asked.get(module), facts_of(module)
-    if before is None or not _same(before.facts, facts):
+    facts = {name: (type(value), value) for name, value in facts_of(module).items()}
+    if not all(value is None or kind in PLAIN for kind, value in facts.values()):
+        return False  # what it goes by may change in place, and nobody would see
+    before = _asked.get(module)
+    if before is None or before.facts != facts:
         before = _asked[module] = Answer(_computes_rms(module, len(weight)), facts)
     return before.is_one
-
-
-def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    return before.keys() == now.keys() and all(
-        of is now[name] or (isinstance(of, PLAIN) and type(of) is type(now[name]) and of == now[name])
-        for name, of in before.items()
-    )
 
 
 def _computes_rms(module: nn.Module, n: int) -> bool:
@@ -90,7 +86,10 @@ def _computes_rms(module: nn.Module, n: int) -> bool:
     if eps is None or not eps > 0.0:
         return False
     with torch.inference_mode(False), torch.no_grad():
-        twin = copy.deepcopy(module).float()
+        try:
+            twin = copy.deepcopy(module).float()
+        except Exception:  # a stranger's, which holds what cannot be copied
+            return False
         values = torch.linspace(-1.0, 2.0, n)
         twin._parameters["weight"] = weight = nn.Parameter(LARGE * values)
         x = torch.stack([values + 1.0, values.flip(0) * eps**0.5])
