@@ -2,6 +2,7 @@
 #ifndef RW_TEST_TUNED_H
 #define RW_TEST_TUNED_H
 
+#include "ops/tasks.h"
 #include "grow_gradient.h"
 
 /* Everything is cut as small as it can be, and all is far. */
@@ -254,7 +255,7 @@ static void test_strips_with_a_rest_fill_panels(void)
     rw_tuning t = *k.tuning;
     rw_store *s = store_of(OUT, IN, 1, 1, RW_F32);
     rw_tiles *x = tiles_of(3, IN, BATCH, 64, RW_F32), *y = tiles_new(OUT, BATCH, 64, RW_F32);
-    int64_t words = TILE / (int64_t)sizeof(uint64_t), usual = k.rest ? words : 2 * words;
+    int64_t words = TILE / (int64_t)sizeof(uint64_t), usual = rw_rest_cols(&k, x, 1) ? words : 2 * words;
     rw_run eight = { 8, NULL, NULL };
     k.read = counted_read;
     k.tuning = &t;
