@@ -42,7 +42,7 @@ static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_t
  * of 2 and 4 gain before half as many inputs again: such a group needs few lines for its arithmetic. */
 static inline rw_cut rw_cut_rest(const rw_store *s, int64_t bytes, const rw_tuning *t)
 {
-    int64_t all = 2 * s->n_in * bytes, keeps = rw_max64(1, t->near);
+    int64_t all = 2 * bytes * s->n_in, keeps = rw_max64(1, t->near);
     int64_t row = s->slots / s->n_groups;
     int64_t panels = rw_min64((all + keeps - 1) / keeps, row / t->forward.slots);
     int64_t least = s->group == 2 || s->group == 4 ? t->stream + t->stream / 2 : t->stream;
