@@ -13,6 +13,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -256,3 +257,68 @@ def test_an_exception_of_a_handler_passes_wherever_it_comes_and_locks_nothing(cu
     t.save(tmp_path / "t.st")
     assert os.listdir(tmp_path) == ["t.st"]
     rw.Trainer.resume(tmp_path / "t.st").fit(X, Y, verbose=0)
+
+
+def test_a_change_that_was_cut_leaves_the_fit_around_it_alone_with_its_network():
+    """The change is over, and the fit is not: another thread may not predict in the middle of it."""
+
+    def handler(*_):
+        raise TimeIsUp
+
+    def others():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(t.network.predict, X).exception()
+
+    def cut_at(number):
+        count = 0
+
+        def watch(frame, event, _):
+            nonlocal count
+            if event in ("call", "return") and frame.f_code.co_filename.endswith("_gate.py"):
+                count += 1
+                if count == number:
+                    signal.raise_signal(signal.SIGALRM)
+
+        weights = t.network.get_vector()
+        sys.setprofile(watch)
+        try:
+            t.network.set_vector(weights)
+        except TimeIsUp:
+            cuts.append(number)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    class Cuts(rw.Callback):
+        def on_epoch_end(self, *_):
+            for number in range(1, cut_at(0) + 1):
+                cut_at(number)
+                answers.append(str(others()))
+
+    t, cuts, answers = learner(), [], []
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        t.callbacks = [Cuts()]
+        t.fit(X, Y, epochs=1, verbose=0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(cuts) > 5
+    assert set(answers) == {"predict cannot run while fit runs on this network"}
+    assert others() is None
+
+
+def test_a_time_limit_keeps_its_words_while_a_file_is_written(tmp_path, monkeypatch):
+    """A TimeoutError is an error of the system as well, but not of this file."""
+
+    def handler(*_):
+        raise TimeoutError("time is up")
+
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda of: (fsync(of), signal.raise_signal(signal.SIGALRM)))
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(TimeoutError, match="^time is up$"):
+            learner().save(tmp_path / "t.st")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert os.listdir(tmp_path) == []

@@ -284,7 +284,7 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.errno is not None and error.filename is None and not of_handler(error):
             error.filename = os.fspath(path)
         raise
 

@@ -25,7 +25,7 @@ class Gate:
         # An exception of somebody's signal handler may come where a use begins or ends. Nobody has that use
         # any more then, and it is over: references to those that are under way are weak.
         self._readers: list[weakref.ref[_Use]] = []
-        self._writer: weakref.ref[_Use] | None = None
+        self._writers: list[weakref.ref[_Use]] = []  # the latest inside of those before it
         _gates.add(self)
 
     def reading(self, what: str) -> _Reading:
@@ -45,13 +45,14 @@ class Gate:
         me = threading.get_ident()
         self._lock = threading.Lock()  # a thread that is gone may have held it
         self._readers = [use for use in self._readers if (reader := use()) and reader.thread == me]
-        writer = self._writing()
-        if writer is not None and writer.thread != me:
-            self._writer = None
+        self._writers = [use for use in self._writers if (writer := use()) and writer.thread == me]
 
     def _writing(self) -> _Use | None:
-        """Who writes."""
-        return None if self._writer is None else self._writer()
+        """Who writes: the innermost whose use is not over."""
+        for of in reversed(self._writers):  # no generator: an exception that comes as it closes is lost
+            if (use := of()) is not None:
+                return use
+        return None
 
     def _reading(self) -> _Use | None:
         """Somebody who reads."""
@@ -70,20 +71,39 @@ class _Use:
         if other is not None:
             raise RuntimeError(f"{self.what} cannot run while {other.what} runs on this network")
 
+    def _come_in(self) -> None:
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        """Also from where it has not come in, and a second time."""
+        gate, removed = self._gate, (self, None)
+        with gate._lock:
+            gate._readers = [use for use in gate._readers if use() not in removed]
+            gate._writers = [use for use in gate._writers if use() not in removed]
+
+    def __enter__(self) -> None:
+        try:
+            with self._gate._lock:
+                self._come_in()
+        except BaseException:  # a signal handler's too, whose traceback would keep this use
+            self._leave()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._leave()
+        except BaseException:
+            self._leave()
+            raise
+
 
 class _Reading(_Use):
     """Inside, a gate has one reader more."""
 
-    def __enter__(self) -> None:
-        gate = self._gate
-        with gate._lock:
-            writer = gate._writing()
-            self._refuse_beside(None if writer is None or writer.thread == self.thread else writer)
-            gate._readers.append(weakref.ref(self))
-
-    def __exit__(self, *_: object) -> None:
-        with self._gate._lock:
-            self._gate._readers.remove(weakref.ref(self))
+    def _come_in(self) -> None:
+        writer = self._gate._writing()
+        self._refuse_beside(None if writer is None or writer.thread == self.thread else writer)
+        self._gate._readers.append(weakref.ref(self))
 
 
 class _Writing(_Use):
@@ -92,19 +112,12 @@ class _Writing(_Use):
     def __init__(self, gate: Gate, what: str, inside: bool = False) -> None:
         super().__init__(gate, what)
         self._inside = inside
-        self._before: weakref.ref[_Use] | None = None
 
-    def __enter__(self) -> None:
-        gate = self._gate
-        with gate._lock:
-            writer = gate._writing()
-            if not (self._inside and writer is not None and writer.thread == self.thread):
-                self._refuse_beside(writer or gate._reading())
-            self._before, gate._writer = gate._writer, weakref.ref(self)
-
-    def __exit__(self, *_: object) -> None:
-        with self._gate._lock:
-            self._gate._writer = self._before
+    def _come_in(self) -> None:
+        writer = self._gate._writing()
+        if not (self._inside and writer is not None and writer.thread == self.thread):
+            self._refuse_beside(writer or self._gate._reading())
+        self._gate._writers.append(weakref.ref(self))
 
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
